@@ -26,7 +26,7 @@ export default tseslint.config(
   { ignores: ["node_modules/", "dist/", ".cache/"] },
   { linterOptions: { reportUnusedDisableDirectives: "error" } },
   {
-    files: ["**/*.ts"],
+    files: ["**/*.ts", "scripts/*.mjs"],
     extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
     languageOptions: { parserOptions: { project: "./tsconfig.json", tsconfigRootDir: import.meta.dirname } },
     rules: {
@@ -86,7 +86,7 @@ export default tseslint.config(
   },
   {
     files: ["**/*.{js,mjs}"],
-    ignores: ["eslint.config.js", ".dependency-cruiser.mjs"],
+    ignores: ["eslint.config.js", ".dependency-cruiser.mjs", "scripts/*.mjs"],
     rules: { "no-restricted-syntax": ["error", ...style], eqeqeq: "error" },
   },
 );

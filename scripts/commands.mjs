@@ -1,0 +1,16 @@
+/**
+ * What `npm run NAME` can start: a TypeScript entry, and one line saying what it is for.
+ * A new command is a line here and a line in package.json; a test holds the two together.
+ *
+ * @type {Readonly<Record<string, { readonly entry: string; readonly purpose: string }>>}
+ */
+export const COMMANDS = {
+  demo: { entry: "devnet/main.ts", purpose: "the whole network on this machine, with one question asked through it" },
+  test: { entry: "scripts/test.ts", purpose: "types, lint, format, walls and all tests" },
+  check: { entry: "scripts/check.ts", purpose: "types, lint, format and walls" },
+  gateway: { entry: "gateway/main.ts", purpose: "a gateway" },
+  worker: { entry: "worker/main.ts", purpose: "a worker without a desktop" },
+  client: { entry: "client/main.ts", purpose: "an OpenAI-compatible endpoint on this machine (serve)" },
+  bench: { entry: "bench/main.ts", purpose: "a benchmark by name" },
+  mutants: { entry: "tests/mutants/main.ts", purpose: "planted faults, each of which must turn the tests red" },
+};
