@@ -30,25 +30,29 @@ export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   return whole;
 }
 
-/** One byte. */
+/** One byte. @throws {RangeError} for a number that does not fit: cut to size, it would sign something else. */
 export function u8(value: number): Uint8Array {
+  refuseUnlessUnsigned(value, 0xff);
   return Uint8Array.of(value);
 }
 
-/** Four bytes, big-endian. */
+/** Four bytes, big-endian. @throws {RangeError} for a number that does not fit. */
 export function u32(value: number): Uint8Array {
+  refuseUnlessUnsigned(value, 0xffff_ffff);
   const bytes = new Uint8Array(4);
   writeU32(bytes, 0, value);
   return bytes;
 }
 
-/** Eight bytes, big-endian. */
+/** Eight bytes, big-endian. @throws {RangeError} for a number that does not fit. */
 export function u64(value: number | bigint): Uint8Array {
+  refuseUnlessUnsigned(value, 0xffff_ffff_ffff_ffffn);
   const bytes = new Uint8Array(8);
   writeU64(bytes, 0, value);
   return bytes;
 }
 
+/** The low 32 bits of a whole number, big-endian, unchecked: for loops that know their numbers. */
 export function writeU32(target: Uint8Array, at: number, value: number): void {
   target[at] = value >>> 24;
   target[at + 1] = value >>> 16;
@@ -56,8 +60,9 @@ export function writeU32(target: Uint8Array, at: number, value: number): void {
   target[at + 3] = value;
 }
 
+/** The low 64 bits of a whole number, big-endian, unchecked. */
 export function writeU64(target: Uint8Array, at: number, value: number | bigint): void {
-  new DataView(target.buffer, target.byteOffset).setBigUint64(at, BigInt(value));
+  new DataView(target.buffer, target.byteOffset, target.byteLength).setBigUint64(at, BigInt(value));
 }
 
 export function readU32(bytes: Uint8Array, at: number): number {
@@ -98,18 +103,23 @@ export function fromHex(hex: string): Uint8Array {
   return hexToBytes(hex);
 }
 
-const BASE64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-const BASE64URL_VALUES = new Map([...BASE64URL].map((character, value) => [character, value]));
+const BASE64URL = utf8("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
+const NOT_BASE64URL = 0xff;
+const BASE64URL_VALUES = new Uint8Array(128).fill(NOT_BASE64URL);
+BASE64URL.forEach((character, value) => {
+  BASE64URL_VALUES[character] = value;
+});
 
 /** base64url without padding (RFC 4648 §5), as binary is written in JSON. */
 export function toBase64url(bytes: Uint8Array): string {
-  let text = "";
+  const characters = new Uint8Array(Math.ceil((bytes.length * 4) / 3));
+  let at = 0;
   for (let i = 0; i < bytes.length; i += 3) {
     const group = ((bytes[i] ?? 0) << 16) | ((bytes[i + 1] ?? 0) << 8) | (bytes[i + 2] ?? 0);
-    const characters = Math.min(bytes.length - i, 3) + 1;
-    for (let c = 0; c < characters; c++) text += BASE64URL.charAt((group >> (18 - 6 * c)) & 63);
+    // A write past the end of a typed array does nothing: the last group may need only two or three.
+    for (let shift = 18; shift >= 0; shift -= 6) characters[at++] = BASE64URL[(group >> shift) & 63] ?? 0;
   }
-  return text;
+  return decoder.decode(characters);
 }
 
 /** The inverse, strict: padding, other characters and non-zero spare bits give undefined. */
@@ -119,9 +129,9 @@ export function fromBase64url(text: string): Uint8Array | undefined {
   let bits = 0;
   let held = 0;
   let at = 0;
-  for (const character of text) {
-    const value = BASE64URL_VALUES.get(character);
-    if (value === undefined) return undefined;
+  for (let i = 0; i < text.length; i++) {
+    const value = BASE64URL_VALUES[text.charCodeAt(i)] ?? NOT_BASE64URL;
+    if (value === NOT_BASE64URL) return undefined;
     held = (held << 6) | value;
     bits += 6;
     if (bits < 8) continue;
@@ -130,4 +140,9 @@ export function fromBase64url(text: string): Uint8Array | undefined {
     held &= (1 << bits) - 1;
   }
   return held === 0 ? bytes : undefined;
+}
+
+function refuseUnlessUnsigned(value: number | bigint, maximum: number | bigint): void {
+  const isWhole = typeof value === "bigint" || Number.isInteger(value);
+  if (!isWhole || value < 0 || value > maximum) throw new RangeError("not an unsigned number that fits");
 }

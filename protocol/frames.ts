@@ -11,7 +11,7 @@ export const FIN = 1;
 export const ABORT = 2;
 export type FrameType = typeof DATA | typeof FIN | typeof ABORT;
 
-/** Keys and identity of one direction of one stream. Never logged: {@link StreamKeys.toJSON} says so. */
+/** Keys and identity of one direction of one stream. Prints as `[secret]`, in JSON, text and a debugger's dump alike. */
 export interface StreamKeys {
   /** 32 bytes. */
   readonly key: Uint8Array;
@@ -23,6 +23,17 @@ export interface StreamKeys {
   readonly streamId: number;
   toJSON(): string;
 }
+
+/** Stream keys whose fields no logger walks into: they are there to read, and not enumerable. */
+export function streamKeysOf(fields: Omit<StreamKeys, "toJSON">): StreamKeys {
+  const hidden = { ...fields, toJSON: () => SECRET, toString: () => SECRET };
+  return Object.defineProperties(
+    {},
+    Object.fromEntries(Object.entries(hidden).map(([name, value]) => [name, { value, enumerable: false }])),
+  ) as StreamKeys;
+}
+
+const SECRET = "[secret]";
 
 export interface OpenedFrame {
   readonly type: FrameType;
@@ -38,6 +49,7 @@ export const MAX_FRAME_DATA = 65_536 - 4;
 const TAG_BYTES = 16;
 const HEADER_BYTES = 5;
 const LENGTH_BYTES = 4;
+const ALIGNMENT = 3;
 const MAX_FRAMES = 2 ** 32;
 const AAD_BYTES = 38;
 const VERSION = utf8("ACN1");
@@ -79,13 +91,12 @@ export class FrameSealer {
   seal(data: Uint8Array, type: FrameType = DATA): Uint8Array {
     if (this.#ended) throw new Failure("data_after_fin", "the stream has ended");
     if (this.#sequence >= MAX_FRAMES) throw new Failure("frame_limit");
-    const plaintext = new Uint8Array(paddedSize(data.length));
+    const frame = emptyFrame(paddedSize(data.length), type);
+    const sealed = frame.subarray(HEADER_BYTES);
+    const plaintext = sealed.subarray(0, -TAG_BYTES);
     writeU32(plaintext, 0, data.length);
     plaintext.set(data, LENGTH_BYTES);
-    const frame = new Uint8Array(HEADER_BYTES + plaintext.length + TAG_BYTES);
-    writeU32(frame, 0, frame.length - LENGTH_BYTES);
-    frame[LENGTH_BYTES] = type;
-    this.#cipher(type).encrypt(plaintext, frame.subarray(HEADER_BYTES));
+    cipherAt(this.#keys, this.#nonce, this.#aad, this.#sequence, type).encrypt(plaintext, sealed); // in place
     this.#sequence++;
     if (type !== DATA) this.#ended = true;
     return frame;
@@ -93,10 +104,6 @@ export class FrameSealer {
 
   abort(code: FailureCode): Uint8Array {
     return this.seal(utf8(code), ABORT);
-  }
-
-  #cipher(type: FrameType): ReturnType<typeof chacha20poly1305> {
-    return cipherAt(this.#keys, this.#nonce, this.#aad, this.#sequence, type);
   }
 }
 
@@ -160,6 +167,18 @@ export function frameType(message: Uint8Array): FrameType {
 export function abortCode(data: Uint8Array): FailureCode {
   const code = fromUtf8(data);
   return isFailureCode(code) ? code : "internal";
+}
+
+/**
+ * A frame with its header written and zeros after it. The array starts three bytes into its buffer, so that what is
+ * sealed starts at a multiple of four: noble is a sixth faster there.
+ */
+function emptyFrame(plaintextLength: number, type: FrameType): Uint8Array {
+  const length = HEADER_BYTES + plaintextLength + TAG_BYTES;
+  const frame = new Uint8Array(new ArrayBuffer(ALIGNMENT + length), ALIGNMENT);
+  writeU32(frame, 0, length - LENGTH_BYTES);
+  frame[LENGTH_BYTES] = type;
+  return frame;
 }
 
 function paddedSize(dataLength: number): number {

@@ -92,5 +92,5 @@ export function disputeMessage(receiptHash: Uint8Array, counts: DisputeCounts): 
 
 /** What a wallet's ton_proof carries as payload when it names the owner of a worker: hex of this hash (NETWORK §1). */
 export function ownerProofPayload(identityKey: Uint8Array, networkId: number): Uint8Array {
-  return hash(label("owner"), identityKey, u32(networkId));
+  return hash(label("owner"), identityKey, u32(networkId >>> 0)); // i32 as two's complement
 }

@@ -2,7 +2,17 @@ import * as z from "zod";
 import { TIERS } from "./evidence/document.ts";
 import { Failure, FAILURES, type FailureCode } from "./failure.ts";
 import { RECEIPT_BYTES } from "./receipt.ts";
-import { bytesField, count, hashHex, key32, nanoton, parseStrictJson, priceSheet, signature, unixSeconds } from "./strict-json.ts";
+import {
+  bytesField,
+  count,
+  hashHex,
+  key32,
+  nanoton,
+  parseStrictJson,
+  priceSheet,
+  signature,
+  unixSeconds,
+} from "./strict-json.ts";
 
 /**
  * Every control message of a link, one union a direction, parsed once at the door (NETWORK §1). Control messages are JSON
@@ -51,7 +61,11 @@ const error = z.strictObject({
   retryAfterMs: count.optional(),
 });
 /** The gateway is about to stop: open nothing new here. */
-const drain = z.strictObject({ type: z.literal("drain"), until: unixSeconds, elsewhere: z.array(z.string().max(200)).max(16) });
+const drain = z.strictObject({
+  type: z.literal("drain"),
+  until: unixSeconds,
+  elsewhere: z.array(z.string().max(200)).max(16),
+});
 
 /** What a wallet app answers to a ton_proof request (TON Connect), as the owner's worker passes it on. */
 const ownerProof = z.strictObject({
@@ -285,7 +299,10 @@ export type WorkerToGateway = z.output<typeof workerToGateway>;
 export type GatewayToWorker = z.output<typeof gatewayToWorker>;
 
 /** One message of a union by its `type`. */
-export type MessageOf<Union extends { readonly type: string }, Type extends Union["type"]> = Extract<Union, { type: Type }>;
+export type MessageOf<Union extends { readonly type: string }, Type extends Union["type"]> = Extract<
+  Union,
+  { type: Type }
+>;
 
 // Each throws {Failure} `bad_message` for anything that is not exactly one known message.
 

@@ -105,7 +105,8 @@ export function encodeSealedEnd(end: SealedEnd): Uint8Array {
 /** @throws {Failure} `bad_message`. */
 export function parseSealedEnd(bytes: Uint8Array): SealedEnd {
   const end = parseStrictJson(endSchema, bytes);
-  if (end.usage.cachedTokens > end.usage.promptTokens) throw new Failure("bad_message", "more cached than prompt tokens");
+  if (end.usage.cachedTokens > end.usage.promptTokens)
+    throw new Failure("bad_message", "more cached than prompt tokens");
   return end;
 }
 

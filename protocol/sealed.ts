@@ -1,21 +1,9 @@
 import { AEAD_ChaCha20Poly1305, KDF_HKDF_SHA256, KEM_MLKEM768_X25519 } from "@panva/hpke-noble";
 import { CipherSuite, type KeyPair } from "hpke";
-import {
-  concat,
-  equalBytes,
-  fromHex,
-  label,
-  lengthPrefixed,
-  readU32,
-  readU64,
-  toHex,
-  u8,
-  u64,
-  utf8,
-} from "./bytes.ts";
+import { concat, equalBytes, fromHex, label, lengthPrefixed, readU32, readU64, toHex, u8, u64, utf8 } from "./bytes.ts";
 import type { VerifiedWorker } from "./evidence/verify.ts";
 import { Failure } from "./failure.ts";
-import type { Direction, StreamKeys } from "./frames.ts";
+import { streamKeysOf, type Direction, type StreamKeys } from "./frames.ts";
 import { hash, verifySignature, workerHelloMessage, type Sign } from "./keys.ts";
 
 /** ACN/1 §3.3, the client's first bytes. */
@@ -62,7 +50,11 @@ export interface HelloContext {
   /** Fresh random bytes. */
   readonly random: (length: number) => Uint8Array;
   /** HMAC of the activated credential for tier tpm, computed by the caller; absent otherwise. */
-  readonly tpmProof?: (input: { clientHelloHash: Uint8Array; workerNonce: Uint8Array; ephemeralKey: Uint8Array }) => Uint8Array;
+  readonly tpmProof?: (input: {
+    clientHelloHash: Uint8Array;
+    workerNonce: Uint8Array;
+    ephemeralKey: Uint8Array;
+  }) => Uint8Array;
 }
 
 /** Sizes of ACN/1 §3.3. */
@@ -96,7 +88,7 @@ export function encodeClientHello(hello: ClientHello): Uint8Array {
   );
 }
 
-/** @throws {Failure} `bad_hello`. */
+/** @throws {Failure} `bad_hello`; `clock_skew` for a time beyond every clock. */
 export function parseClientHello(bytes: Uint8Array): ClientHello {
   const hasShape =
     bytes.length >= CLIENT_HELLO_BYTES &&
@@ -109,7 +101,7 @@ export function parseClientHello(bytes: Uint8Array): ClientHello {
     workerId: toHex(bytes.subarray(37, 69)),
     evidenceHash: toHex(bytes.subarray(69, 101)),
     manifestRoot: toHex(bytes.subarray(101, 133)),
-    time: readU64(bytes, 133, "bad_hello"),
+    time: readU64(bytes, 133, "clock_skew"),
     tpmChallenge: bytes.slice(CLIENT_HELLO_BYTES),
   };
 }
@@ -122,7 +114,8 @@ export async function answerHello(clientHello: Uint8Array, context: HelloContext
   const workerNonce = context.random(32);
   const sessionId = context.random(16);
   const expiresAt = context.now + SESSION_LIFETIME_SECONDS;
-  const proof = context.tpmProof?.({ clientHelloHash: hash(clientHello), workerNonce, ephemeralKey }) ?? new Uint8Array();
+  const proof =
+    context.tpmProof?.({ clientHelloHash: hash(clientHello), workerNonce, ephemeralKey }) ?? new Uint8Array();
   const hello = concat(
     VERSION,
     u8(WORKER_HELLO),
@@ -152,8 +145,9 @@ export async function openSession(
   if (!isWorkerHello(hello)) throw new Failure("bad_hello");
   const transcript = transcriptOf(clientHello, hello);
   const signature = message.subarray(-SIGNATURE_BYTES);
-  if (!verifySignature(signature, workerHelloMessage(transcript), worker.identityKey)) throw new Failure("bad_hello_sig");
-  const expiresAt = readU64(hello, EXPIRES_AT, "bad_hello");
+  if (!verifySignature(signature, workerHelloMessage(transcript), worker.identityKey))
+    throw new Failure("bad_hello_sig");
+  const expiresAt = readU64(hello, EXPIRES_AT, "session_expired");
   if (expiresAt <= now || expiresAt > now + SESSION_LIFETIME_SECONDS) throw new Failure("session_expired");
   const { enc, exporter } = await encapsulate(hello.slice(EPHEMERAL_KEY_AT, EXPIRES_AT), transcript);
   const sessionId = hello.slice(SESSION_ID_AT, EPHEMERAL_KEY_AT);
@@ -232,7 +226,7 @@ function sessionOf(exporter: Exporter, sessionId: Uint8Array, expiresAt: number)
       const secret = await exporter.Export(concat(label("stream key"), u8(direction), u64(streamId)), 44);
       const key = secret.slice(0, 32);
       const iv = secret.slice(32);
-      return { key, iv, sessionId, direction, streamId, toJSON: () => "[secret]" };
+      return streamKeysOf({ key, iv, sessionId, direction, streamId });
     },
     toJSON: () => "[secret]",
   };

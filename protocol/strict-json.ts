@@ -108,24 +108,30 @@ const CLOSE_OBJECT = 0x7d;
 const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 const COLON = 0x3a;
+/** JSON's four kinds of white space are the only characters up to this one that stand outside a string. */
+const SPACE = 0x20;
+
+/** What reads a value after us may walk it by recursion; nothing of ours is nested by ten. */
+const MAX_DEPTH = 64;
 
 /** Walks text that JSON.parse has accepted, so only strings and brackets need attention. */
 function refuseDuplicateKeys(text: string, code: FailureCode): void {
-  const objects: (Set<string> | undefined)[] = [];
+  const open: (Set<string> | undefined)[] = [];
   let at = 0;
   while (at < text.length) {
     const character = text.charCodeAt(at);
-    if (character === OPEN_OBJECT) objects.push(new Set());
-    else if (character === OPEN_ARRAY) objects.push(undefined);
-    else if (character === CLOSE_OBJECT || character === CLOSE_ARRAY) objects.pop();
+    if (character === OPEN_OBJECT) open.push(new Set());
+    else if (character === OPEN_ARRAY) open.push(undefined);
+    else if (character === CLOSE_OBJECT || character === CLOSE_ARRAY) open.pop();
+    if (open.length > MAX_DEPTH) throw new Failure(code, "nested too deep");
     if (character !== QUOTE) {
       at++;
       continue;
     }
     const end = endOfString(text, at);
-    const keys = objects.at(-1);
+    const keys = open.at(-1);
     if (keys !== undefined && text.charCodeAt(skipSpace(text, end)) === COLON) {
-      const key = JSON.parse(text.slice(at, end)) as string;
+      const key = keyAt(text, at, end);
       if (keys.has(key) || key === "__proto__") throw new Failure(code, "an object names a key twice");
       keys.add(key);
     }
@@ -139,8 +145,13 @@ function endOfString(text: string, start: number): number {
   return at + 1;
 }
 
+function keyAt(text: string, start: number, end: number): string {
+  const inner = text.slice(start + 1, end - 1);
+  return inner.includes("\\") ? (JSON.parse(text.slice(start, end)) as string) : inner;
+}
+
 function skipSpace(text: string, start: number): number {
   let at = start;
-  while (/\s/.test(text.charAt(at))) at++;
+  while (text.charCodeAt(at) <= SPACE) at++;
   return at;
 }

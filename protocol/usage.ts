@@ -27,12 +27,18 @@ export interface Charge {
 const TOKENS_PER_PRICE = 1_000_000n;
 const BPS = 10_000n;
 
-/** The charge of one request: the worker's part rounds down, the client's rounds up, the fee is the difference. */
+/**
+ * The charge of one request: the worker's part rounds down, the client's rounds up, the fee is the difference.
+ *
+ * @throws {RangeError} for counts that contradict each other: whoever takes counts from outside checks or clips them.
+ */
 export function chargeFor(usage: TokenUsage, price: PriceSheet, feeBps: number): Charge {
+  const { promptTokens, cachedTokens, completionTokens } = usage;
+  if (cachedTokens < 0 || cachedTokens > promptTokens || completionTokens < 0) throw new RangeError("impossible usage");
   const sum =
-    BigInt(usage.promptTokens - usage.cachedTokens) * price.prompt +
-    BigInt(usage.cachedTokens) * price.cached +
-    BigInt(usage.completionTokens) * price.completion;
+    BigInt(promptTokens - cachedTokens) * price.prompt +
+    BigInt(cachedTokens) * price.cached +
+    BigInt(completionTokens) * price.completion;
   const earned = sum / TOKENS_PER_PRICE;
   const charge = ceilDivide(sum * (BPS + BigInt(feeBps)), TOKENS_PER_PRICE * BPS);
   return { charge, earned, fee: charge - earned };
@@ -42,7 +48,12 @@ export function chargeFor(usage: TokenUsage, price: PriceSheet, feeBps: number):
 export const TEMPLATE_TOKENS = 512;
 
 /** The worst case a client must have credit for before a request is let through. */
-export function holdFor(maxPromptBytes: number, maxCompletionTokens: number, price: PriceSheet, feeBps: number): Nanoton {
+export function holdFor(
+  maxPromptBytes: number,
+  maxCompletionTokens: number,
+  price: PriceSheet,
+  feeBps: number,
+): Nanoton {
   return chargeFor(
     { promptTokens: maxPromptBytes + TEMPLATE_TOKENS, cachedTokens: 0, completionTokens: maxCompletionTokens },
     price,
@@ -62,7 +73,8 @@ export function askFits(ask: PriceSheet, feeBps: number, maxPrice: PriceSheet): 
 
 /** @throws {Failure} `bad_offer` when cached tokens would cost more than fresh ones, or a price is negative. */
 export function checkPriceSheet(price: PriceSheet): PriceSheet {
-  if (price.prompt < 0n || price.cached < 0n || price.completion < 0n) throw new Failure("bad_offer", "a price is negative");
+  if (price.prompt < 0n || price.cached < 0n || price.completion < 0n)
+    throw new Failure("bad_offer", "a price is negative");
   if (price.cached > price.prompt) throw new Failure("bad_offer", "cached tokens cost more than prompt tokens");
   return price;
 }

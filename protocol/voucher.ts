@@ -126,7 +126,13 @@ function readPayload(bits: BitReader): SignedPayload {
     case TAGS.close:
       return { type: "close", networkId, channel, total: bits.coins(), closeSeq: Number(bits.uint(32)) };
     case TAGS.checkpoint:
-      return { type: "checkpoint", networkId, gateway: channel, seqno: Number(bits.uint(32)), stateHash: bits.bytes(32) };
+      return {
+        type: "checkpoint",
+        networkId,
+        gateway: channel,
+        seqno: Number(bits.uint(32)),
+        stateHash: bits.bytes(32),
+      };
     default:
       throw notAPayload();
   }

@@ -1,7 +1,16 @@
 import * as z from "zod";
 import { label, toHex, utf8 } from "../bytes.ts";
 import { evidenceMessage, hash, type Sign } from "../keys.ts";
-import { bytesField, count, hashHex, key32, parseStrictJson, signature, stringify, unixSeconds } from "../strict-json.ts";
+import {
+  bytesField,
+  count,
+  hashHex,
+  key32,
+  parseStrictJson,
+  signature,
+  stringify,
+  unixSeconds,
+} from "../strict-json.ts";
 
 /** What backs a worker's evidence, weakest first. */
 export const TIERS = ["software", "tpm", "tee"] as const;

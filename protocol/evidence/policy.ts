@@ -42,9 +42,7 @@ const policySchema = z.strictObject({
     .prefault({}),
   release: z
     .strictObject({
-      sanRegex: z
-        .string()
-        .default("^https://github\\.com/ORG/REPO/\\.github/workflows/release\\.yml@refs/tags/v"),
+      sanRegex: z.string().default("^https://github\\.com/ORG/REPO/\\.github/workflows/release\\.yml@refs/tags/v"),
       issuer: z.string().default("https://token.actions.githubusercontent.com"),
       requireRegistry: z.boolean().default(false),
     })

@@ -162,7 +162,11 @@ function checkBeacon(claims: EvidenceClaims, policy: Policy, block: Beacon | nul
   return [];
 }
 
-function verifyHardware(document: EvidenceDocument, policy: Policy, context: EvidenceContext): Promise<HardwareVerdict> {
+function verifyHardware(
+  document: EvidenceDocument,
+  policy: Policy,
+  context: EvidenceContext,
+): Promise<HardwareVerdict> {
   const verifiers = { ...SOFTWARE_ONLY, ...context.hardwareVerifiers };
   const { hw } = document;
   const { now } = context;
@@ -206,7 +210,8 @@ function checkPolicy(claims: EvidenceClaims, tier: Tier, policy: Policy): void {
   const isPinned = tier !== "software" || pinWorkers.length === 0 || pinWorkers.includes(workerIdOf(claims.ik));
   const { allow } = policy.models;
   const isModelAllowed =
-    allow.includes("*") || claims.models.some((model) => allow.includes(model.id) || allow.includes(model.manifestRoot));
+    allow.includes("*") ||
+    claims.models.some((model) => allow.includes(model.id) || allow.includes(model.manifestRoot));
   refuseUnless(isPinned && isModelAllowed, "policy_denied");
 }
 

@@ -2,7 +2,8 @@ import type { FailureCode } from "../failure.ts";
 
 /** What a person reads when something failed: what happened, then what to do next. */
 export const FAILURE_TEXT: Readonly<Record<FailureCode, string>> = {
-  bad_login: "The gateway did not accept this key. Check that no other program uses the same identity, then start again.",
+  bad_login:
+    "The gateway did not accept this key. Check that no other program uses the same identity, then start again.",
   bad_hello: "The session could not be opened: a greeting was malformed. Update both sides to the same version.",
   bad_hello_sig: "The worker that answered is not the one that was verified. Nothing was sent; try again.",
   unknown_worker: "The gateway reached another worker than the one that was verified. Nothing was sent; try again.",
@@ -19,7 +20,8 @@ export const FAILURE_TEXT: Readonly<Record<FailureCode, string>> = {
   frame_limit: "The request is too long for one stream. Shorten it.",
   data_after_fin: "Bytes arrived after the end of the answer and were refused.",
   truncated: "The answer broke off before its end. What arrived is not complete; try again.",
-  unsupported_field: "The request has a field that is not supported here. Remove the field that is named and try again.",
+  unsupported_field:
+    "The request has a field that is not supported here. Remove the field that is named and try again.",
   context_overflow: "The prompt and the answer together are longer than the model's context. Shorten one of them.",
   worker_crashed: "The worker failed while it answered. Try again: another worker is chosen.",
   client_too_slow: "The answer was not read fast enough and was stopped. Delivered tokens are charged.",
@@ -30,11 +32,13 @@ export const FAILURE_TEXT: Readonly<Record<FailureCode, string>> = {
   internal: "Something failed that should not have. Try again; if it stays, report it with the log.",
   reservation_unknown: "The reservation ended before it was used. Try again.",
   reservation_exceeded: "The request is larger than what was reserved for it. Nothing was generated or charged.",
-  reservation_mismatch: "The worker was given another request than the one that was sealed. Nothing was generated or charged.",
+  reservation_mismatch:
+    "The worker was given another request than the one that was sealed. Nothing was generated or charged.",
   payment_required: "The deposit does not cover this request. Top up the channel or lower the token limit.",
   trial_exhausted: "The trial is used up. Open a channel with a deposit to go on.",
   price_too_low: "No worker asks as little as the highest price allows. Raise the highest price or try later.",
-  tier_too_low: "No worker of the tier you ask for is on offer. Wait for one, or accept a lower tier and what it means.",
+  tier_too_low:
+    "No worker of the tier you ask for is on offer. Wait for one, or accept a lower tier and what it means.",
   bad_offer: "The worker's offer was not valid for this gateway, model or time. Nothing was sent; try again.",
   bad_receipt: "The worker's receipt does not match what was sent. The charge is disputed.",
   evidence_format: "The worker's evidence could not be read. Nothing was sent.",
@@ -42,7 +46,8 @@ export const FAILURE_TEXT: Readonly<Record<FailureCode, string>> = {
   evidence_expired: "The worker's evidence has expired. Nothing was sent; check this computer's clock if it repeats.",
   evidence_sig: "The worker's evidence is not signed by its key. Nothing was sent.",
   beacon_stale: "The worker's evidence does not prove that it is fresh. Nothing was sent.",
-  release_unchecked: "The worker's software release could not be checked here, and the policy asks for it. Nothing was sent.",
+  release_unchecked:
+    "The worker's software release could not be checked here, and the policy asks for it. Nothing was sent.",
   sigstore_bundle: "The proof of the worker's release is not valid. Nothing was sent.",
   sigstore_signer: "The worker's release was signed by somebody else. Nothing was sent.",
   sigstore_subject: "The worker runs something else than its release names. Nothing was sent.",
