@@ -64,6 +64,7 @@ test("a hold covers every charge that the reservation allows", () => {
 
 test("a hold counts the bytes as tokens, the template's 512, and no cache", () => {
   assert.equal(holdFor(1_000_000 - 512, 0, PRICE, 0), 100n);
+  assert.equal(holdFor(88, 0, { ...PRICE, prompt: 1_000_000n }, 0), 600n);
   assert.equal(holdFor(0, 1_000_000, { ...PRICE, prompt: 0n, cached: 0n }, 500), 420n);
 });
 
