@@ -105,7 +105,7 @@ export default {
       comment: "Only main and preload know Electron, so that the worker runs headless in devnet and CI.",
       severity: "error",
       from: { pathNot: "^electron/(main|preload)/" },
-      to: { path: "(^|/)node_modules/electron(/|$)" },
+      to: { path: "(^|/)node_modules/electron(/|$)|^electron$" },
     },
     {
       name: "shipped-code-needs-shipped-dependencies",
