@@ -22,10 +22,11 @@ export interface StreamKeys {
   readonly direction: Direction;
   readonly streamId: number;
   toJSON(): string;
+  toString(): string;
 }
 
 /** Stream keys whose fields no logger walks into: they are there to read, and not enumerable. */
-export function streamKeysOf(fields: Omit<StreamKeys, "toJSON">): StreamKeys {
+export function streamKeysOf(fields: Omit<StreamKeys, "toJSON" | "toString">): StreamKeys {
   const hidden = { ...fields, toJSON: () => SECRET, toString: () => SECRET };
   return Object.defineProperties(
     {},

@@ -28,9 +28,9 @@ export const RECEIPT_BYTES = 178;
 
 const LABEL = label("receipt");
 
-/** The 178 bytes a worker signs. */
+/** The 178 bytes a worker signs. @throws {RangeError} for a field that does not fit. */
 export function encodeReceipt(receipt: Receipt): Uint8Array {
-  return concat(
+  const bytes = concat(
     LABEL,
     fromHex(receipt.sessionId),
     u64(receipt.streamId),
@@ -43,6 +43,8 @@ export function encodeReceipt(receipt: Receipt): Uint8Array {
     u32(receipt.usage.completionTokens),
     u8(FINISH_REASONS.indexOf(receipt.finish)),
   );
+  if (bytes.length !== RECEIPT_BYTES) throw new RangeError("a field of the receipt has the wrong length");
+  return bytes;
 }
 
 /** @throws {Failure} `bad_receipt` when the bytes are not a receipt or its counts contradict each other. */
@@ -57,9 +59,11 @@ export function parseReceipt(bytes: Uint8Array): Receipt {
     completionTokens: readU32(bytes, at + 160),
   };
   if (usage.cachedTokens > usage.promptTokens) throw new Failure("bad_receipt", "more cached than prompt tokens");
+  const streamId = readU64(bytes, at + 16, "bad_receipt");
+  if (streamId === 0) throw new Failure("bad_receipt", "stream 0 is reserved");
   return {
     sessionId: toHex(bytes.subarray(at, at + 16)),
-    streamId: readU64(bytes, at + 16, "bad_receipt"),
+    streamId,
     requestHash: bytes.slice(at + 24, at + 56),
     responseHash: bytes.slice(at + 56, at + 88),
     manifestRoot: toHex(bytes.subarray(at + 88, at + 120)),

@@ -31,6 +31,7 @@ export interface Session {
   /** Keys of one direction of one stream. */
   streamKeys(direction: Direction, streamId: number): Promise<StreamKeys>;
   toJSON(): string;
+  toString(): string;
 }
 
 /** A WorkerHello that waits for its `enc`; decapsulates once, then forgets the key (forward secrecy). */
@@ -71,12 +72,14 @@ const PROOF_LENGTH_AT = EXPIRES_AT + 8;
 const WORKER_HELLO_BYTES = PROOF_LENGTH_AT + 4;
 const CLIENT_HELLO_BYTES = 145;
 const MAX_TPM_CHALLENGE_BYTES = 2048;
+const TPM_PROOF_BYTES = 32;
 const VERSION = utf8("ACN1");
 const CLIENT_HELLO = 1;
 const WORKER_HELLO = 2;
 
+/** @throws {RangeError} for a field of the wrong length. */
 export function encodeClientHello(hello: ClientHello): Uint8Array {
-  return concat(
+  const bytes = concat(
     VERSION,
     u8(CLIENT_HELLO),
     hello.clientNonce,
@@ -86,6 +89,9 @@ export function encodeClientHello(hello: ClientHello): Uint8Array {
     u64(hello.time),
     lengthPrefixed(hello.tpmChallenge),
   );
+  if (bytes.length !== CLIENT_HELLO_BYTES + hello.tpmChallenge.length)
+    throw new RangeError("a field has the wrong length");
+  return bytes;
 }
 
 /** @throws {Failure} `bad_hello`; `clock_skew` for a time beyond every clock. */
@@ -168,10 +174,11 @@ function transcriptOf(clientHello: Uint8Array, workerHello: Uint8Array): Uint8Ar
 }
 
 function isWorkerHello(hello: Uint8Array): boolean {
+  const proofBytes = hello.length - WORKER_HELLO_BYTES;
   return (
-    hello.length >= WORKER_HELLO_BYTES &&
+    (proofBytes === 0 || proofBytes === TPM_PROOF_BYTES) &&
     startsAs(hello, WORKER_HELLO) &&
-    readU32(hello, PROOF_LENGTH_AT) === hello.length - WORKER_HELLO_BYTES
+    readU32(hello, PROOF_LENGTH_AT) === proofBytes
   );
 }
 
@@ -229,5 +236,6 @@ function sessionOf(exporter: Exporter, sessionId: Uint8Array, expiresAt: number)
       return streamKeysOf({ key, iv, sessionId, direction, streamId });
     },
     toJSON: () => "[secret]",
+    toString: () => "[secret]",
   };
 }

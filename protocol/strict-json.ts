@@ -51,7 +51,7 @@ const BYTES_OF_HASH = 32;
 export const hashHex = z.string().regex(/^[0-9a-f]{64}$/, "not a hash in lowercase hex");
 
 /** Bytes in base64url; `length` exact when given. */
-export function bytesField(length?: number, maximum = 65_536): z.ZodType<Uint8Array, unknown> {
+export function bytesField(length?: number, maximum = 65_536): z.ZodType<Uint8Array> {
   return z.string().transform((text, context) => {
     const bytes = text.length > maximum * 2 ? undefined : fromBase64url(text);
     if (bytes !== undefined && (length === undefined ? bytes.length <= maximum : bytes.length === length)) return bytes;

@@ -1,4 +1,4 @@
-import { concat, equalBytes, label, u32 } from "./bytes.ts";
+import { concat, equalBytes, fromHex, label, toHex, u32 } from "./bytes.ts";
 import { Failure } from "./failure.ts";
 import { hash } from "./keys.ts";
 import type { Nanoton } from "./units.ts";
@@ -61,7 +61,11 @@ export function nextPayoutChain(chain: Uint8Array, receiptHash: Uint8Array): Uin
   return hash(label("payout chain"), chain, receiptHash);
 }
 
-/** The cell hash both `@ton/core` and a contract compute: what is signed. 32 bytes. */
+/**
+ * The cell hash both `@ton/core` and a contract compute: what is signed. 32 bytes.
+ *
+ * @throws {RangeError} for a field that no cell holds: a total of more than 120 bits, an address off workchain 0.
+ */
 export function payloadHash(payload: SignedPayload): Uint8Array {
   return hash(cellRepresentation(cellBits(payload)));
 }
@@ -91,32 +95,33 @@ const BOC_HEADER_BYTES = 11;
 const CRC_BYTES = 4;
 const ADDRESS = /^0:([0-9a-f]{64})$/;
 const MAX_COINS_BYTES = 15;
+const HASH_BYTES = 32;
 
 function cellBits(payload: SignedPayload): BitWriter {
   const bits = new BitWriter();
-  bits.uint(BigInt(TAGS[payload.type]), 32);
-  bits.uint(BigInt.asUintN(32, BigInt(payload.networkId)), 32);
+  bits.u32(TAGS[payload.type]);
+  bits.i32(payload.networkId);
   bits.address(payload.type === "checkpoint" ? payload.gateway : payload.channel);
   switch (payload.type) {
     case "charge":
     case "payout":
       bits.coins(payload.total);
-      bits.bytes(payload.receipt);
+      bits.hash(payload.receipt);
       return bits;
     case "close":
       bits.coins(payload.total);
-      bits.uint(BigInt(payload.closeSeq), 32);
+      bits.u32(payload.closeSeq);
       return bits;
     case "checkpoint":
-      bits.uint(BigInt(payload.seqno), 32);
-      bits.bytes(payload.stateHash);
+      bits.u32(payload.seqno);
+      bits.hash(payload.stateHash);
       return bits;
   }
 }
 
 function readPayload(bits: BitReader): SignedPayload {
-  const tag = Number(bits.uint(32));
-  const networkId = Number(BigInt.asIntN(32, bits.uint(32)));
+  const tag = bits.uint(32);
+  const networkId = bits.uint(32) | 0;
   const channel = bits.address();
   switch (tag) {
     case TAGS.charge:
@@ -124,13 +129,13 @@ function readPayload(bits: BitReader): SignedPayload {
     case TAGS.payout:
       return { type: "payout", networkId, channel, total: bits.coins(), receipt: bits.bytes(32) };
     case TAGS.close:
-      return { type: "close", networkId, channel, total: bits.coins(), closeSeq: Number(bits.uint(32)) };
+      return { type: "close", networkId, channel, total: bits.coins(), closeSeq: bits.uint(32) };
     case TAGS.checkpoint:
       return {
         type: "checkpoint",
         networkId,
         gateway: channel,
-        seqno: Number(bits.uint(32)),
+        seqno: bits.uint(32),
         stateHash: bits.bytes(32),
       };
     default:
@@ -140,52 +145,72 @@ function readPayload(bits: BitReader): SignedPayload {
 
 /** Descriptors and data of an ordinary cell without references (TON "Cells and bags of cells"). */
 function cellRepresentation(bits: BitWriter): Uint8Array {
-  const full = Math.floor(bits.length / 8);
-  const descriptor = full + Math.ceil(bits.length / 8);
+  const descriptor = Math.floor(bits.length / 8) + Math.ceil(bits.length / 8);
   return concat(Uint8Array.of(0, descriptor), bits.padded());
 }
 
-/** Bits, most significant first, as TL-B writes them. */
+const MAX_CELL_BYTES = 128;
+
+/** Bits, most significant first, as TL-B writes them. Runs once for every charge, so it writes bytes, not bits. */
 class BitWriter {
-  readonly #bits: number[] = [];
+  readonly #bytes = new Uint8Array(MAX_CELL_BYTES);
+  #length = 0;
 
   get length(): number {
-    return this.#bits.length;
+    return this.#length;
   }
 
-  uint(value: bigint, width: number): void {
-    for (let i = width - 1; i >= 0; i--) this.#bits.push(Number((value >> BigInt(i)) & 1n));
+  /** The low `width` ≤ 8 bits of a number. */
+  bits(value: number, width: number): void {
+    const at = this.#length >> 3;
+    const spare = 16 - (this.#length & 7) - width;
+    const shifted = (value & ((1 << width) - 1)) << spare;
+    this.#bytes[at] = (this.#bytes[at] ?? 0) | (shifted >> 8);
+    this.#bytes[at + 1] = shifted;
+    this.#length += width;
   }
 
   bytes(bytes: Uint8Array): void {
-    for (const byte of bytes) this.uint(BigInt(byte), 8);
+    for (const byte of bytes) this.bits(byte, 8);
+  }
+
+  u32(value: number): void {
+    this.bytes(u32(value));
+  }
+
+  i32(value: number): void {
+    if ((value | 0) !== value) throw new RangeError("not an int32");
+    this.bytes(u32(value >>> 0));
+  }
+
+  hash(bytes: Uint8Array): void {
+    if (bytes.length !== HASH_BYTES) throw new RangeError("not 32 bytes");
+    this.bytes(bytes);
   }
 
   /** VarUInteger 16: four bits of length in bytes, then the bytes. */
   coins(amount: Nanoton): void {
-    const bytes = amount === 0n ? 0 : Math.ceil(amount.toString(16).length / 2);
-    if (amount < 0n || bytes > MAX_COINS_BYTES) throw new RangeError("coins out of range");
-    this.uint(BigInt(bytes), 4);
-    this.uint(amount, bytes * 8);
+    const hex = amount === 0n ? "" : amount.toString(16);
+    const length = Math.ceil(hex.length / 2);
+    if (amount < 0n || length > MAX_COINS_BYTES) throw new RangeError("coins out of range");
+    this.bits(length, 4);
+    this.bytes(fromHex(hex.padStart(length * 2, "0")));
   }
 
   /** addr_std$10, no anycast, workchain 0. */
   address(address: RawAddress): void {
     const [, hex] = ADDRESS.exec(address) ?? [];
     if (hex === undefined) throw new RangeError("not a raw address in workchain 0");
-    this.uint(0b100n, 3);
-    this.uint(0n, 8);
-    this.uint(BigInt(`0x${hex}`), 256);
+    this.bits(0b100, 3);
+    this.bits(0, 8);
+    this.bytes(fromHex(hex));
   }
 
   /** Whole bytes; an unfinished one is closed by a 1 and zeros. */
   padded(): Uint8Array {
-    const bits = this.#bits.length % 8 === 0 ? this.#bits : [...this.#bits, 1];
-    const bytes = new Uint8Array(Math.ceil(bits.length / 8));
-    bits.forEach((bit, i) => {
-      bytes[i >> 3] = (bytes[i >> 3] ?? 0) | (bit << (7 - (i & 7)));
-    });
-    return bytes;
+    const padding = -this.#length & 7;
+    if (padding > 0) this.bits(1 << (padding - 1), padding);
+    return this.#bytes.slice(0, this.#length >> 3);
   }
 }
 
@@ -197,23 +222,24 @@ class BitReader {
     this.#data = data;
   }
 
-  uint(width: number): bigint {
-    let value = 0n;
-    for (let i = 0; i < width; i++) value = (value << 1n) | BigInt(this.#bit());
+  /** The next `width` ≤ 32 bits. */
+  uint(width: number): number {
+    let value = 0;
+    for (let i = 0; i < width; i++) value = value * 2 + this.#bit();
     return value;
   }
 
   bytes(length: number): Uint8Array {
-    return Uint8Array.from({ length }, () => Number(this.uint(8)));
+    return Uint8Array.from({ length }, () => this.uint(8));
   }
 
   coins(): Nanoton {
-    return this.uint(Number(this.uint(4)) * 8);
+    return BigInt(`0x0${toHex(this.bytes(this.uint(4)))}`);
   }
 
   address(): RawAddress {
-    if (this.uint(11) !== 0b100_0000_0000n) throw notAPayload();
-    return `0:${this.uint(256).toString(16).padStart(64, "0")}`;
+    if (this.uint(11) !== 0b100_0000_0000) throw notAPayload();
+    return `0:${toHex(this.bytes(HASH_BYTES))}`;
   }
 
   #bit(): number {
@@ -227,12 +253,15 @@ class BitReader {
 
 const CRC32C_POLYNOMIAL = 0x82f63b78;
 
+const CRC32C = Int32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? CRC32C_POLYNOMIAL : 0);
+  return crc;
+});
+
 function crc32cLittleEndian(bytes: Uint8Array): Uint8Array {
-  let crc = 0xffffffff;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ CRC32C_POLYNOMIAL : crc >>> 1;
-  }
+  let crc = ~0;
+  for (const byte of bytes) crc = (crc >>> 8) ^ (CRC32C[(crc ^ byte) & 0xff] ?? 0);
   return u32(~crc >>> 0).reverse();
 }
 
