@@ -1,0 +1,411 @@
+import {
+  chargeFor,
+  codeOf,
+  type EvidenceClaims,
+  type FailureCode,
+  type Nanoton,
+  type SignedVoucher,
+  type Verify,
+} from "../../protocol/index.ts";
+import type { EngineCapabilities } from "../engine/messages.ts";
+import type { CancelTimer, Clock } from "./clock.ts";
+import type { Disk } from "./disk.ts";
+import {
+  createEvidenceIssuer,
+  type Attester,
+  type EvidenceFacts,
+  type EvidenceIssuer,
+  type PutEvidence,
+} from "./evidence.ts";
+import type { GatewayAddress } from "./gateway-address.ts";
+import type { Identity } from "./identity.ts";
+import { createJobs, type Jobs } from "./jobs.ts";
+import { createLink, type Link, type LinkMessage, type Owner } from "./link.ts";
+import { createOfferBook, type OfferBook, type SignedOffer } from "./offers.ts";
+import { createPublisher, type Publisher, type ServedModel } from "./publisher.ts";
+import { createSessions, type Sessions } from "./sessions.ts";
+import type { Dial } from "./socket.ts";
+import { addOutcome, addRefusal, NO_TOTALS, type GatewayStatus, type Problem, type ServingStatus } from "./status.ts";
+import type { StreamOutcome } from "./stream.ts";
+import { openVoucherKeeper, type VoucherKeeper } from "./vouchers.ts";
+
+export interface ServingOptions {
+  readonly identity: Identity;
+  readonly gateways: readonly GatewayAddress[];
+  readonly models: readonly ServedModel[];
+  readonly networkId: number;
+  readonly owner: Owner | undefined;
+  /** The owner's WorkerChannel at a gateway, where it can be computed. */
+  readonly channelAt: (gateway: GatewayAddress) => string | undefined;
+  readonly attester: Attester;
+  readonly release: EvidenceClaims["release"];
+  readonly clock: Clock;
+  readonly randomBytes: (length: number) => Uint8Array;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly dial: Dial;
+  readonly putEvidence: PutEvidence;
+  readonly disk: Disk;
+  readonly verify: Verify;
+}
+
+/** The network's side of a worker: links, sessions, streams, receipts, vouchers. Engines may come and go under it. */
+export interface Serving {
+  status(): ServingStatus;
+  /** Calls back, at most ten times a second, after something has changed. */
+  onStatus(listener: (status: ServingStatus) => void): () => void;
+  /** While paused nothing is offered and nothing new is taken; links, and what runs, stay. */
+  setPaused(isPaused: boolean): void;
+  /** Takes nothing new, lets what runs end within `graceMs`, then leaves. */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** @throws {Failure} `bad_configuration` for an address that cannot be a gateway's; those of reading kept vouchers. */
+export async function startServing(options: ServingOptions): Promise<Serving> {
+  const keepers = await Promise.all(options.gateways.map((gateway) => openKeeper(gateway, options)));
+  const serving = new WorkerServing(options, keepers);
+  serving.open();
+  return serving;
+}
+
+function openKeeper(gateway: GatewayAddress, options: ServingOptions): Promise<VoucherKeeper> {
+  const { owner, networkId, channelAt, disk, verify } = options;
+  return openVoucherKeeper({
+    gatewayKey: gateway.key,
+    owner: owner?.address ?? "",
+    networkId,
+    channel: channelAt(gateway),
+    disk,
+    verify,
+  });
+}
+
+const SWEEP_MS = 5000;
+const STATUS_MS = 100;
+const DRAIN_CHECK_MS = 20;
+/** After everything was cancelled, what may still take its time: an engine in the middle of a long prompt. */
+const CANCEL_GRACE_MS = 2000;
+
+interface Counterparty {
+  readonly link: Link;
+  readonly publisher: Publisher;
+  readonly vouchers: VoucherKeeper;
+  reasons: Readonly<Record<string, number>>;
+  problem: Problem | undefined;
+}
+
+class WorkerServing implements Serving {
+  readonly #options: ServingOptions;
+  readonly #counterparties: readonly Counterparty[];
+  readonly #evidence: EvidenceIssuer;
+  readonly #offers: OfferBook;
+  readonly #sessions: Sessions;
+  readonly #jobs: Jobs;
+  readonly #listeners = new Set<(status: ServingStatus) => void>();
+  readonly #unsubscribe: readonly (() => void)[];
+  readonly #capabilities = new Map<ServedModel, EngineCapabilities>();
+  #totals = NO_TOTALS;
+  #refusals: ServingStatus["refusals"] = [];
+  #isPaused = false;
+  #isStopping = false;
+  #cancelSweep: CancelTimer | undefined;
+  #cancelTelling: CancelTimer | undefined;
+
+  constructor(options: ServingOptions, keepers: readonly VoucherKeeper[]) {
+    const { identity, clock, attester, models } = options;
+    this.#options = options;
+    this.#evidence = createEvidenceIssuer(identity, attester, clock);
+    this.#offers = createOfferBook(identity, clock);
+    this.#sessions = this.#createSessions();
+    this.#jobs = this.#createJobs();
+    this.#counterparties = keepers.map((keeper, at) => this.#createCounterparty(keeper, at));
+    this.#unsubscribe = models.map((model) => model.engine.onState(() => this.#onEngine()));
+  }
+
+  open(): void {
+    this.#onEngine();
+    for (const { link } of this.#counterparties) link.open();
+    this.#scheduleSweep();
+  }
+
+  status(): ServingStatus {
+    return {
+      workerId: this.#options.identity.workerId,
+      tier: this.#evidence.tier,
+      gateways: this.#counterparties.map(gatewayStatus),
+      models: this.#options.models.map(({ id, manifestRoot, price, engine }) => ({
+        id,
+        manifestRoot,
+        price,
+        engine: engine.state(),
+      })),
+      sessions: this.#sessions.size,
+      answering: this.#jobs.answering,
+      openStreams: this.#jobs.openStreams,
+      totals: this.#totals,
+      refusals: this.#refusals,
+    };
+  }
+
+  onStatus(listener: (status: ServingStatus) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  setPaused(isPaused: boolean): void {
+    this.#isPaused = isPaused;
+    this.#publish();
+    this.#changed();
+  }
+
+  async stop(graceMs: number): Promise<void> {
+    this.#isStopping = true;
+    this.#publish();
+    await this.#untilIdle(graceMs);
+    this.#jobs.cancelAll();
+    await this.#untilIdle(CANCEL_GRACE_MS);
+    this.#cancelSweep?.();
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    for (const { link } of this.#counterparties) link.close();
+    await Promise.all(this.#counterparties.map(({ vouchers }) => vouchers.save()));
+    this.#tell();
+    this.#listeners.clear();
+  }
+
+  #createSessions(): Sessions {
+    const { identity, clock, randomBytes } = this.#options;
+    return createSessions({
+      identity,
+      clock,
+      random: randomBytes,
+      isEvidenceKnown: (hash) => this.#evidence.isKnown(hash),
+      isServed: (root) => this.#model(root)?.engine.state().phase === "up" && !this.#isPaused,
+      isDraining: () => this.#isStopping,
+      onEnd: (sessionId, root) => this.#model(root)?.engine.forget(sessionId),
+    });
+  }
+
+  #createJobs(): Jobs {
+    return createJobs({
+      clock: this.#options.clock,
+      sessions: this.#sessions,
+      offers: this.#offers,
+      engineFor: (root) => this.#model(root)?.engine,
+      isDraining: () => this.#isStopping || this.#isPaused,
+      onOutcome: (link, reservationId, offer, outcome) => this.#onOutcome(link, reservationId, offer, outcome),
+      onRefusal: (code) => this.#onRefusal(code),
+    });
+  }
+
+  #createCounterparty(vouchers: VoucherKeeper, at: number): Counterparty {
+    const { identity, owner, networkId, clock, random, dial, gateways, models, putEvidence } = this.#options;
+    const gateway = gateways[at];
+    if (gateway === undefined) throw new RangeError("a keeper without a gateway");
+    const tellProblem = (code: FailureCode, message: string): void => this.#onProblem(counterparty, code, message);
+    const link = createLink(
+      { gateway, identity, owner, networkId, clock, random, dial },
+      {
+        onMessage: (message) => this.#onMessage(counterparty, message),
+        onReady: () => publisher.publish(),
+        onBytes: (routeId, bytes) => this.#jobs.bytes(link, routeId, bytes),
+        onDown: () => {
+          this.#jobs.lost(link);
+          publisher.reset();
+        },
+        onChange: () => this.#changed(),
+      },
+    );
+    const publisher = createPublisher({
+      link,
+      models,
+      gateways: gateways.length,
+      isOffering: () => !this.#isPaused && !this.#isStopping,
+      facts: () => this.#facts(),
+      evidence: this.#evidence,
+      putEvidence,
+      offers: this.#offers,
+      clock,
+      onProblem: tellProblem,
+      onChange: () => this.#changed(),
+    });
+    const counterparty: Counterparty = { link, publisher, vouchers, reasons: {}, problem: undefined };
+    return counterparty;
+  }
+
+  #onMessage(from: Counterparty, message: LinkMessage): void {
+    const { link, publisher } = from;
+    switch (message.type) {
+      case "welcome":
+        this.#onWelcome(from, message.voucher);
+        break;
+      case "route":
+        this.#jobs.route(link, message);
+        break;
+      case "close":
+        this.#jobs.closed(link, message);
+        break;
+      case "voucher":
+        this.#onVoucher(from, message);
+        break;
+      case "offer_accepted":
+        from.problem = undefined;
+        publisher.accepted(message.id);
+        break;
+      case "error":
+        if (message.id === undefined) this.#onProblem(from, message.code, `the gateway says: ${message.code}`);
+        else publisher.refused(message.id, message.code, message.retryAfterMs);
+        break;
+      case "reasons":
+        from.reasons = message.counts;
+        this.#changed();
+        break;
+      case "drain":
+        this.#onProblem(
+          from,
+          "gateway_unreachable",
+          "the gateway is about to restart; this worker reconnects by itself",
+        );
+        break;
+      case "possession":
+        // Nobody answers for weights here yet; an honest "no" costs less standing than silence.
+        link.send({ type: "close", routeId: message.routeId, code: "model_unavailable" });
+        break;
+    }
+  }
+
+  #onWelcome(from: Counterparty, voucher: SignedVoucher | null): void {
+    from.problem = undefined;
+    if (voucher !== null) {
+      this.#onVoucher(from, voucher);
+      return;
+    }
+    if (from.vouchers.newest() === undefined) return;
+    this.#onProblem(from, "bad_message", "the gateway has forgotten a voucher that this worker still holds");
+  }
+
+  #onVoucher(from: Counterparty, { boc, signature }: SignedVoucher): void {
+    from.vouchers.take({ boc, signature }).then(
+      (total) => {
+        from.link.send({ type: "voucher_ack", total });
+        this.#changed();
+      },
+      (error: unknown) => {
+        const why = error instanceof Error ? error.message : "internal";
+        this.#onProblem(from, codeOf(error), `a voucher was not accepted: ${why}`);
+      },
+    );
+  }
+
+  #onOutcome(link: Link, reservationId: string, offer: SignedOffer, outcome: StreamOutcome): void {
+    if (outcome.type === "refused")
+      this.#refusals = addRefusal(this.#refusals, { code: outcome.code, at: this.#options.clock.now() });
+    const earned = earnedBy(outcome, offer);
+    this.#totals = addOutcome(this.#totals, outcome, earned);
+    if (outcome.type === "answered") {
+      this.#counterparties.find((counterparty) => counterparty.link === link)?.vouchers.earn(earned);
+      const signature = this.#options.identity.sign(outcome.receipt);
+      link.send({ type: "receipt", reservationId, receipt: outcome.receipt, signature });
+    }
+    this.#changed();
+  }
+
+  #onRefusal(code: FailureCode): void {
+    this.#refusals = addRefusal(this.#refusals, { code, at: this.#options.clock.now() });
+    this.#totals = { ...this.#totals, refused: this.#totals.refused + 1 };
+    this.#changed();
+  }
+
+  #onProblem(from: Counterparty, code: FailureCode, message: string): void {
+    from.problem = { code, message, at: this.#options.clock.now() };
+    this.#changed();
+  }
+
+  #onEngine(): void {
+    for (const model of this.#options.models) {
+      const state = model.engine.state();
+      if (state.phase === "up") this.#capabilities.set(model, state.capabilities);
+    }
+    this.#publish();
+    this.#changed();
+  }
+
+  /** Undefined until an engine has said what it is. An engine that is down keeps its place: evidence need not change. */
+  #facts(): EvidenceFacts | undefined {
+    const engines = [...this.#capabilities.values()];
+    // Of several, the one that shows the prompt to most: an upstream's operator reads along.
+    const engine = engines.find(({ backend }) => backend === "upstream") ?? engines[0];
+    if (engine === undefined) return undefined;
+    return {
+      models: this.#options.models.map(({ id, manifestRoot, quantisation, bytes }) => ({
+        id,
+        manifestRoot,
+        quant: quantisation,
+        bytes,
+      })),
+      engine: { name: engine.engineName, version: engine.engineVersion, backend: engine.backend },
+      release: this.#options.release,
+    };
+  }
+
+  #model(manifestRoot: string): ServedModel | undefined {
+    return this.#options.models.find((model) => model.manifestRoot === manifestRoot);
+  }
+
+  #publish(): void {
+    for (const { publisher } of this.#counterparties) publisher.publish();
+  }
+
+  #scheduleSweep(): void {
+    this.#cancelSweep = this.#options.clock.after(SWEEP_MS, () => {
+      this.#sessions.sweep();
+      this.#jobs.sweep();
+      this.#publish();
+      this.#scheduleSweep();
+    });
+  }
+
+  #untilIdle(limitMs: number): Promise<void> {
+    const { clock } = this.#options;
+    const deadline = clock.elapsed() + limitMs;
+    return new Promise((resolve) => {
+      const check = (): void => {
+        if (this.#jobs.openStreams === 0 || clock.elapsed() >= deadline) resolve();
+        else clock.after(DRAIN_CHECK_MS, check);
+      };
+      check();
+    });
+  }
+
+  #changed(): void {
+    if (this.#listeners.size === 0 || this.#cancelTelling !== undefined) return;
+    this.#cancelTelling = this.#options.clock.after(STATUS_MS, () => this.#tell());
+  }
+
+  #tell(): void {
+    this.#cancelTelling?.();
+    this.#cancelTelling = undefined;
+    const status = this.status();
+    for (const listener of this.#listeners) listener(status);
+  }
+}
+
+function gatewayStatus({ link, publisher, vouchers, reasons, problem }: Counterparty): GatewayStatus {
+  return {
+    url: link.gateway.url,
+    link: link.state(),
+    clockAheadMs: link.clockAheadMs(),
+    offered: publisher.offered,
+    vouchers: vouchers.report(),
+    reasons,
+    problem,
+  };
+}
+
+/** What a gateway owes for one answer: prompt tokens only for one that was brought to its end (NETWORK §4.6). */
+function earnedBy(outcome: StreamOutcome, offer: SignedOffer): Nanoton {
+  if (outcome.type !== "answered") return 0n;
+  const isBrokenOff = outcome.finish === "failed" || outcome.finish === "handed_over";
+  const { completionTokens } = outcome.usage;
+  const usage = isBrokenOff ? { promptTokens: 0, cachedTokens: 0, completionTokens } : outcome.usage;
+  return chargeFor(usage, offer.price, 0).earned;
+}

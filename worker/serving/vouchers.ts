@@ -1,0 +1,180 @@
+import * as z from "zod";
+import {
+  bytesField,
+  equalBytes,
+  Failure,
+  nanoton,
+  parsePayload,
+  parseStrictJson,
+  payloadHash,
+  stringify,
+  toHex,
+  utf8,
+  type Nanoton,
+  type PayoutVoucher,
+  type SignedVoucher,
+  type Verify,
+} from "../../protocol/index.ts";
+import type { Disk } from "./disk.ts";
+
+/** What one gateway promised this owner, held against what this worker counted itself. */
+export interface VoucherReport {
+  /** By this worker's own receipts, since it first knew this gateway. */
+  readonly earnedOwnCount: Nanoton;
+  /** The newest voucher's total: over all workers of the owner. Zero before the first. */
+  readonly voucheredTotal: Nanoton;
+  /** How much of the own count the vouchers have not grown by; a gateway settles within seconds, or owes. */
+  readonly behind: Nanoton;
+}
+
+/** The newest voucher of one (gateway, owner): what an owner's money hangs on. */
+export interface VoucherKeeper {
+  /**
+   * Takes a voucher: resolves with its total once it is on the disk, so that it can be acknowledged. A voucher that is
+   * already kept resolves too.
+   *
+   * @throws {Failure} `bad_message` for anything but a newer payout voucher of this gateway for this channel;
+   *   `disk_full`, `storage_failed` when it could not be kept: the gateway will send it again.
+   */
+  take(voucher: SignedVoucher): Promise<Nanoton>;
+  /** Adds what one receipt earned. */
+  earn(amount: Nanoton): void;
+  report(): VoucherReport;
+  newest(): SignedVoucher | undefined;
+  /** Writes the own count too. */
+  save(): Promise<void>;
+}
+
+export interface VoucherKeeperOptions {
+  readonly gatewayKey: Uint8Array;
+  /** `0:hex`, or empty while no owner is named. */
+  readonly owner: string;
+  readonly networkId: number;
+  /** The WorkerChannel's address where it can be computed; else the first one seen stands. */
+  readonly channel: string | undefined;
+  readonly disk: Disk;
+  readonly verify: Verify;
+}
+
+const keptSchema = z.strictObject({
+  v: z.literal(1),
+  voucher: z.strictObject({ boc: bytesField(undefined, 512), signature: bytesField(64) }).nullable(),
+  earnedOwnCount: nanoton,
+  /** The total that was there before this worker earned anything here. */
+  baseline: nanoton,
+});
+
+interface Kept {
+  readonly voucher: SignedVoucher;
+  readonly payout: PayoutVoucher;
+}
+
+/** @throws {Failure} `storage_failed` when the file is damaged: a forgotten voucher would be a silent loss. */
+export async function openVoucherKeeper(options: VoucherKeeperOptions): Promise<VoucherKeeper> {
+  const name = fileName(options);
+  const bytes = await options.disk.read(name);
+  const file = bytes === undefined ? undefined : parseStrictJson(keptSchema, bytes, "storage_failed");
+  const voucher = file?.voucher ?? undefined;
+  const kept =
+    voucher === undefined ? undefined : { voucher, payout: verifiedPayout(voucher, options, "storage_failed") };
+  return new FileVoucherKeeper(options, name, {
+    kept,
+    earnedOwnCount: file?.earnedOwnCount ?? 0n,
+    baseline: file?.baseline,
+  });
+}
+
+class FileVoucherKeeper implements VoucherKeeper {
+  readonly #options: VoucherKeeperOptions;
+  readonly #name: string;
+  #kept: Kept | undefined;
+  #earnedOwnCount: Nanoton;
+  #baseline: Nanoton | undefined;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(
+    options: VoucherKeeperOptions,
+    name: string,
+    start: { kept: Kept | undefined; earnedOwnCount: Nanoton; baseline: Nanoton | undefined },
+  ) {
+    this.#options = options;
+    this.#name = name;
+    this.#kept = start.kept;
+    this.#earnedOwnCount = start.earnedOwnCount;
+    this.#baseline = start.baseline;
+  }
+
+  async take(voucher: SignedVoucher): Promise<Nanoton> {
+    const payout = verifiedPayout(voucher, this.#options, "bad_message");
+    const taken = this.#writing.then(() => this.#keepIfNewer({ voucher, payout }));
+    this.#writing = taken.then(ignore, ignore); // one write at a time, so that an older one never lands last
+    await taken;
+    return payout.total;
+  }
+
+  earn(amount: Nanoton): void {
+    this.#baseline ??= this.#kept?.payout.total ?? 0n;
+    this.#earnedOwnCount += amount;
+  }
+
+  report(): VoucherReport {
+    const voucheredTotal = this.#kept?.payout.total ?? 0n;
+    const grown = voucheredTotal - (this.#baseline ?? voucheredTotal);
+    const behind = this.#earnedOwnCount - grown;
+    return { earnedOwnCount: this.#earnedOwnCount, voucheredTotal, behind: behind > 0n ? behind : 0n };
+  }
+
+  newest(): SignedVoucher | undefined {
+    return this.#kept?.voucher;
+  }
+
+  save(): Promise<void> {
+    const saved = this.#writing.then(() => this.#write(this.#kept));
+    this.#writing = saved.then(ignore, ignore);
+    return saved;
+  }
+
+  async #keepIfNewer(newer: Kept): Promise<void> {
+    const kept = this.#kept;
+    const channel = this.#options.channel ?? kept?.payout.channel;
+    refuseUnless(channel === undefined || newer.payout.channel === channel, "a voucher for another channel");
+    if (kept?.payout.total === newer.payout.total) {
+      refuseUnless(equalBytes(kept.voucher.boc, newer.voucher.boc), "two different vouchers with one total");
+      return;
+    }
+    refuseUnless(kept === undefined || newer.payout.total > kept.payout.total, "the gateway's promise has shrunk");
+    await this.#write(newer);
+    this.#kept = newer;
+  }
+
+  #write(kept: Kept | undefined): Promise<void> {
+    const baseline = this.#baseline ?? kept?.payout.total ?? 0n;
+    const file = { v: 1, voucher: kept?.voucher ?? null, earnedOwnCount: this.#earnedOwnCount, baseline };
+    return this.#options.disk.write(this.#name, utf8(stringify(file)));
+  }
+}
+
+function verifiedPayout(
+  { boc, signature }: SignedVoucher,
+  { gatewayKey, networkId, verify }: VoucherKeeperOptions,
+  code: "bad_message" | "storage_failed",
+): PayoutVoucher {
+  const payload = parsePayload(boc);
+  if (payload.type !== "payout") throw new Failure(code, "not a payout voucher");
+  if (payload.networkId !== networkId) throw new Failure(code, "a voucher of another TON network");
+  if (!verify(signature, payloadHash(payload), gatewayKey)) throw new Failure(code, "not signed by the gateway");
+  return payload;
+}
+
+function refuseUnless(holds: boolean, why: string): void {
+  if (!holds) throw new Failure("bad_message", why);
+}
+
+function fileName({ gatewayKey, owner }: VoucherKeeperOptions): string {
+  const name = owner === "" ? "unnamed" : owner.slice(2);
+  return `voucher-${toHex(gatewayKey).slice(0, 16)}-${name.slice(0, 16)}.json`;
+}
+
+function ignore(): void {
+  // The caller of the write hears of its failure; the next write must not.
+}
