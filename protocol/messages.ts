@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { utf8 } from "./bytes.ts";
 import { TIERS } from "./evidence/document.ts";
 import { Failure, FAILURES, type FailureCode } from "./failure.ts";
 import { RECEIPT_BYTES } from "./receipt.ts";
@@ -34,6 +35,7 @@ const requestId = z.string().min(1).max(64);
 const sessionId = z.string().regex(/^[0-9a-f]{32}$/);
 const routeId = z.int().min(1);
 const streamId = z.int().min(1).max(0xffff_ffff);
+const rawAddress = z.string().regex(/^0:[0-9a-f]{64}$/, "not a raw address in workchain 0");
 const address = z.string().regex(/^(0:[0-9a-f]{64})?$/, "not a raw address in workchain 0");
 const networkId = z.int().min(-0x8000_0000).max(0x7fff_ffff);
 
@@ -69,7 +71,7 @@ const drain = z.strictObject({
 
 /** What a wallet app answers to a ton_proof request (TON Connect), as the owner's worker passes it on. */
 const ownerProof = z.strictObject({
-  address,
+  address: rawAddress,
   stateInit: bytesField(undefined, 8192),
   domain: z.string().max(253),
   timestamp: unixSeconds,
@@ -277,20 +279,18 @@ const possession = z.strictObject({
 /** Why requests passed this worker by in the last minute, by reason. */
 const reasons = z.strictObject({ type: z.literal("reasons"), counts: z.record(z.string().max(64), count) });
 
-const gatewayToWorker = z.union([
+const gatewayToWorker = z.discriminatedUnion("type", [
+  challenge,
+  workerWelcome,
+  error,
+  offerAccepted,
   workerRoute,
-  z.discriminatedUnion("type", [
-    challenge,
-    workerWelcome,
-    error,
-    offerAccepted,
-    voucherMessage,
-    possession,
-    reasons,
-    close,
-    drain,
-    heartbeat,
-  ]),
+  voucherMessage,
+  possession,
+  reasons,
+  close,
+  drain,
+  heartbeat,
 ]);
 
 export type ClientToGateway = z.output<typeof clientToGateway>;
@@ -322,7 +322,13 @@ export function parseGatewayToWorker(text: string): GatewayToWorker {
   return parseControl(gatewayToWorker, text);
 }
 
+/** A UTF-16 unit is at most this long in UTF-8. */
+const MAX_UTF8_BYTES = 3;
+
 function parseControl<Schema extends z.ZodType>(schema: Schema, text: string): z.output<Schema> {
-  if (text.length > MAX_CONTROL_BYTES) throw new Failure("bad_message", "control message too long");
+  const isShort = text.length * MAX_UTF8_BYTES <= MAX_CONTROL_BYTES;
+  if (!isShort && (text.length > MAX_CONTROL_BYTES || utf8(text).length > MAX_CONTROL_BYTES)) {
+    throw new Failure("bad_message", "control message too long");
+  }
   return parseStrictJson(schema, text);
 }

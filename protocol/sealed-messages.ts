@@ -114,11 +114,18 @@ export function parseSealedEnd(bytes: Uint8Array): SealedEnd {
 export class CompletionCounter {
   #ids = 0;
   #bytes = 0;
+  readonly #calls = new Set<number>();
 
   add(event: SealedEvent): void {
     this.#ids += event.tokenIds.length;
-    const text = event.t === "delta" ? event.text : (event.name ?? "") + (event.arguments ?? "");
-    this.#bytes += utf8(text).length + (event.t === "tool_call" ? TOOL_CALL_BYTES : 0);
+    if (event.t === "delta") {
+      this.#bytes += utf8(event.text).length;
+      return;
+    }
+    this.#bytes += utf8((event.name ?? "") + (event.arguments ?? "")).length;
+    // Once a call, however many pieces it comes in: else empty pieces would buy tokens.
+    if (!this.#calls.has(event.index)) this.#bytes += TOOL_CALL_BYTES;
+    this.#calls.add(event.index);
   }
 
   /** Completion tokens as ACN/1 counts them: the ids received, and one end token when the model stopped by itself. */

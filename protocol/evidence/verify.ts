@@ -58,7 +58,13 @@ export interface EvidenceContext {
   /** Unix seconds. */
   readonly now: number;
   /** What the client asked for: the hash names the document, the worker id its key. Lowercase hex. */
-  readonly expected: { readonly evidenceHash: string; readonly workerId: string; readonly challenge?: Uint8Array };
+  readonly expected: {
+    readonly evidenceHash: string;
+    readonly workerId: string;
+    readonly challenge?: Uint8Array;
+    /** The model that will be asked for: then this one must be served and allowed, not just any. */
+    readonly manifestRoot?: string;
+  };
   /** The looked-up block, or null when it could not be. */
   readonly beacon: Beacon | null;
   readonly releaseVerifier?: ReleaseVerifier;
@@ -108,15 +114,17 @@ export async function verifyEvidence(
   refuseUnless(tierReaches(claims.tier, policy.minTier), "tier_too_low");
   const beaconWarnings = checkBeacon(claims, policy, context.beacon);
   const verdict = await verifyHardware(document, policy, context);
-  const releaseWarnings = await checkRelease(claims, verdict.tier, policy, context.releaseVerifier);
-  checkPolicy(claims, verdict.tier, policy);
-  refuseUnless(tierReaches(verdict.tier, policy.minTier), "tier_too_low");
+  // Never above the claim either: age, span and beacon were judged by what the worker called itself.
+  const tier = tierReaches(verdict.tier, claims.tier) ? claims.tier : verdict.tier;
+  const releaseWarnings = await checkRelease(claims, tier, policy, context.releaseVerifier);
+  checkPolicy(claims, tier, policy, context.expected.manifestRoot);
+  refuseUnless(tierReaches(tier, policy.minTier), "tier_too_low");
   return {
     [verified]: true,
     workerId: context.expected.workerId,
     evidenceHash: context.expected.evidenceHash,
     identityKey: claims.ik,
-    tier: verdict.tier,
+    tier,
     manifestRoots: claims.models.map((model) => model.manifestRoot),
     backend: claims.engine.backend,
     measurement: verdict.measurement,
@@ -197,7 +205,7 @@ async function checkRelease(
     refuseUnless(!isRequired, "release_unchecked");
     return ["release_unchecked"];
   }
-  if (claims.release === null) {
+  if (!claims.release?.sigstore) {
     refuseUnless(!isRequired, "sigstore_bundle");
     return ["release_unchecked"];
   }
@@ -205,13 +213,14 @@ async function checkRelease(
   return [];
 }
 
-function checkPolicy(claims: EvidenceClaims, tier: Tier, policy: Policy): void {
+function checkPolicy(claims: EvidenceClaims, tier: Tier, policy: Policy, manifestRoot: string | undefined): void {
   const { pinWorkers } = policy.software;
   const isPinned = tier !== "software" || pinWorkers.length === 0 || pinWorkers.includes(workerIdOf(claims.ik));
   const { allow } = policy.models;
+  const asked = claims.models.filter((model) => manifestRoot === undefined || model.manifestRoot === manifestRoot);
   const isModelAllowed =
-    allow.includes("*") ||
-    claims.models.some((model) => allow.includes(model.id) || allow.includes(model.manifestRoot));
+    (allow.includes("*") && (manifestRoot === undefined || asked.length > 0)) ||
+    asked.some((model) => allow.includes(model.id) || allow.includes(model.manifestRoot));
   refuseUnless(isPinned && isModelAllowed, "policy_denied");
 }
 

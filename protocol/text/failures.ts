@@ -14,46 +14,57 @@ export const FAILURE_TEXT: Readonly<Record<FailureCode, string>> = {
   session_expired: "The session ended. Try again: a new one is opened.",
   session_unknown: "The worker has forgotten the session. Try again: a new one is opened.",
   decrypt_failed: "Sealed bytes did not open: they were changed on the way. Nothing of them was used; try again.",
-  bad_frame: "Sealed bytes had a wrong shape: they were changed on the way. Try again.",
-  bad_padding: "Sealed bytes had a wrong shape: they were changed on the way. Try again.",
+  bad_frame: "Sealed bytes had a wrong shape: they were changed on the way. Nothing of them was used; try again.",
+  bad_padding: "Sealed bytes had a wrong shape: they were changed on the way. Nothing of them was used; try again.",
   bad_message: "A message was not as the protocol has it. Update both sides to the same version.",
   frame_limit: "The request is too long for one stream. Shorten it.",
-  data_after_fin: "Bytes arrived after the end of the answer and were refused.",
+  data_after_fin:
+    "Bytes arrived after the end of the answer and were refused. The answer is complete; report it if it repeats.",
   truncated: "The answer broke off before its end. What arrived is not complete; try again.",
   unsupported_field:
     "The request has a field that is not supported here. Remove the field that is named and try again.",
   context_overflow: "The prompt and the answer together are longer than the model's context. Shorten one of them.",
   worker_crashed: "The worker failed while it answered. Try again: another worker is chosen.",
-  client_too_slow: "The answer was not read fast enough and was stopped. Delivered tokens are charged.",
-  cancelled: "The request was cancelled. Delivered tokens are charged.",
+  client_too_slow:
+    "The answer was not read fast enough and was stopped. Delivered tokens are charged; read faster, or ask for a shorter answer.",
+  cancelled: "The request was cancelled. Delivered tokens are charged; send it again for a whole answer.",
   no_worker: "No worker serves this model right now. Try again later or choose another model.",
   busy: "All workers for this model are busy. Try again in a moment.",
   rate_limited: "Too many requests in a short time. Wait a moment, then try again.",
   internal: "Something failed that should not have. Try again; if it stays, report it with the log.",
   reservation_unknown: "The reservation ended before it was used. Try again.",
-  reservation_exceeded: "The request is larger than what was reserved for it. Nothing was generated or charged.",
+  reservation_exceeded:
+    "The request is larger than what was reserved for it. Nothing was generated or charged; shorten it.",
   reservation_mismatch:
-    "The worker was given another request than the one that was sealed. Nothing was generated or charged.",
+    "The worker was given another request than the one that was sealed. Nothing was generated or charged; try again.",
   payment_required: "The deposit does not cover this request. Top up the channel or lower the token limit.",
   trial_exhausted: "The trial is used up. Open a channel with a deposit to go on.",
   price_too_low: "No worker asks as little as the highest price allows. Raise the highest price or try later.",
   tier_too_low:
     "No worker of the tier you ask for is on offer. Wait for one, or accept a lower tier and what it means.",
   bad_offer: "The worker's offer was not valid for this gateway, model or time. Nothing was sent; try again.",
-  bad_receipt: "The worker's receipt does not match what was sent. The charge is disputed.",
-  evidence_format: "The worker's evidence could not be read. Nothing was sent.",
-  evidence_binding: "The worker's evidence belongs to something else. Nothing was sent.",
+  bad_receipt:
+    "The worker's receipt does not match what was sent. The charge is disputed; check the log for both counts.",
+  evidence_format: "The worker's evidence could not be read. Nothing was sent; try again: another worker is chosen.",
+  evidence_binding:
+    "The worker's evidence belongs to something else. Nothing was sent; try again: another worker is chosen.",
   evidence_expired: "The worker's evidence has expired. Nothing was sent; check this computer's clock if it repeats.",
-  evidence_sig: "The worker's evidence is not signed by its key. Nothing was sent.",
-  beacon_stale: "The worker's evidence does not prove that it is fresh. Nothing was sent.",
+  evidence_sig:
+    "The worker's evidence is not signed by its key. Nothing was sent; try again: another worker is chosen.",
+  beacon_stale: "The worker's evidence does not prove that it is fresh. Nothing was sent; try again in a few minutes.",
   release_unchecked:
-    "The worker's software release could not be checked here, and the policy asks for it. Nothing was sent.",
-  sigstore_bundle: "The proof of the worker's release is not valid. Nothing was sent.",
-  sigstore_signer: "The worker's release was signed by somebody else. Nothing was sent.",
-  sigstore_subject: "The worker runs something else than its release names. Nothing was sent.",
-  policy_denied: "The worker is not allowed by your policy. Nothing was sent.",
+    "The worker's software release could not be checked here, and the policy asks for it. Nothing was sent; use a client that can check releases, or accept unchecked ones in the policy.",
+  sigstore_bundle:
+    "The proof of the worker's release is not valid. Nothing was sent; try again: another worker is chosen.",
+  sigstore_signer:
+    "The worker's release was signed by somebody else. Nothing was sent; check the signer in your policy if it repeats.",
+  sigstore_subject:
+    "The worker runs something else than its release names. Nothing was sent; try again: another worker is chosen.",
+  policy_denied:
+    "The worker is not allowed by your policy. Nothing was sent; wait for another worker, or change the policy.",
   policy_format: "The policy file has a mistake in the key that is named. Correct it and start again.",
-  tpm_proof: "The worker's PC did not prove that it is the one in its evidence. Nothing was sent.",
+  tpm_proof:
+    "The worker's PC did not prove that it is the one in its evidence. Nothing was sent; try again: another worker is chosen.",
   model_invalid: "The model file cannot be used. Download it again, or choose a model this version can run.",
   out_of_memory: "The model does not fit into memory. Choose a smaller model or a shorter context.",
   port_taken: "Another program already listens on this port. Stop it, or choose another port.",
