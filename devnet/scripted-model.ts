@@ -111,10 +111,15 @@ function writeTransitions(plan: Plan, script: Script, passages: ReadonlyMap<stri
 /** What it leans to where a grammar leaves no word of a passage: JSON that closes what it opens. */
 function writeJsonHabits(plan: Plan): void {
   const habits: readonly (readonly [string, number])[] = [
+    [END_OF_TURN, 0.9],
+    ["</tool_call>", 0.85],
+    ["<tool_call>", 0.8],
     ['"', 0.7],
     ["}", 0.6],
     ["]", 0.55],
     [",", 0.5],
+    ["[", 0.46],
+    ["{", 0.45],
     ["4", 0.4],
     ["t", 0.3],
   ];

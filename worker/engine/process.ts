@@ -1,0 +1,29 @@
+import { Engine } from "./engine.ts";
+import { LlamaRunner } from "./llama-runner.ts";
+import type { FromEngine, ToEngine } from "./messages.ts";
+
+/**
+ * The entry of an engine process: Electron's `utilityProcess` gives a port, `child_process.fork` (with
+ * `serialization: "advanced"`) a channel. It ends with its parent.
+ */
+
+interface ParentPort {
+  on(event: "message", listener: (message: { readonly data: ToEngine }) => void): void;
+  postMessage(message: FromEngine): void;
+}
+
+const { parentPort } = process as unknown as { readonly parentPort?: ParentPort };
+const engine = new Engine(post, (plan) => LlamaRunner.load(plan));
+
+function post(message: FromEngine): void {
+  if (parentPort !== undefined) parentPort.postMessage(message);
+  else if (process.connected) process.send?.(message);
+}
+
+if (parentPort !== undefined) {
+  parentPort.on("message", ({ data }) => engine.handle(data));
+} else {
+  process.on("message", (message: ToEngine) => engine.handle(message));
+  // Nobody is left to answer: native work in progress is not worth waiting for.
+  process.on("disconnect", () => process.exit(0));
+}
