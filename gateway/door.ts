@@ -1,0 +1,232 @@
+import { createServer, type Server } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import { WebSocketServer } from "ws";
+import {
+  Failure,
+  PROTOCOL_VERSIONS,
+  type ClientToGateway,
+  type FailureCode,
+  type MessageOf,
+  type WorkerToGateway,
+} from "../protocol/index.ts";
+import { unixSeconds, type Clock } from "./clock.ts";
+import { httpHandler, type HttpOptions } from "./http.ts";
+import { RateLimit, type Limits } from "./limits.ts";
+import { addressOf, failureOf, Link } from "./link.ts";
+import { checkLogin, type Login } from "./login.ts";
+import type { PublicKey } from "./signatures.ts";
+
+/** Where peers come in: sockets, limits and logins. Who they are to the gateway is told by two {@link Role}s. */
+
+export type RoleName = "worker" | "client";
+
+/** What happens to a peer of one role once its login holds. */
+export interface Role {
+  parse(text: string): WorkerToGateway | ClientToGateway;
+  /** @throws {Failure} when the peer may not come in after all. */
+  admit(link: Link, login: Login, key: PublicKey): Promise<Admitted>;
+}
+
+export interface Admitted {
+  /** Sends the welcome; from here on messages are handled. */
+  welcome(): void;
+  handle(text: string): void;
+  gone(): void;
+}
+
+export interface DoorOptions extends HttpOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: { readonly key: string; readonly cert: string } | undefined;
+  readonly gatewayKey: Uint8Array;
+  readonly networkId: number;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly random: (length: number) => Uint8Array;
+  readonly roles: Record<RoleName, Role>;
+}
+
+export interface Door {
+  readonly port: number;
+  readonly links: ReadonlySet<Link>;
+  tick(): void;
+  close(): Promise<void>;
+}
+
+const LOGIN_MS = 5000;
+const MAX_MESSAGE_BYTES = 131_072;
+const PATHS: Readonly<Record<string, RoleName>> = { "/v1/worker": "worker", "/v1/client": "client" };
+
+/** @throws {Failure} `port_taken`, `bad_configuration`. */
+export async function openDoor(options: DoorOptions): Promise<Door> {
+  const { clock, limits } = options;
+  const links = new Set<Link>();
+  const strangers = new Map<Link, number>();
+  const perAddress = new Map<string, number>();
+  const logins = new RateLimit(limits.loginsPerSecond, clock.steadyMs());
+  const server = options.tls === undefined ? createServer() : createTlsServer(options.tls);
+  const sockets = new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: false,
+    maxPayload: MAX_MESSAGE_BYTES,
+    clientTracking: false,
+  });
+
+  const leave = (link: Link): void => {
+    links.delete(link);
+    strangers.delete(link);
+    const left = (perAddress.get(link.address) ?? 1) - 1;
+    if (left > 0) perAddress.set(link.address, left);
+    else perAddress.delete(link.address);
+  };
+
+  server.on("request", httpHandler(options));
+  server.on("upgrade", (request, socket: Duplex, head) => {
+    const role = PATHS[(request.url ?? "").split("?")[0] ?? ""];
+    if (role === undefined) {
+      socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n");
+      return;
+    }
+    sockets.handleUpgrade(request, socket, head, (ws) => {
+      const address = addressOf(socket);
+      const link = new Link(ws, socket, address, { now: clock.steadyMs(), controlPerSecond: limits.controlPerSecond });
+      const siblings = perAddress.get(address) ?? 0;
+      perAddress.set(address, siblings + 1);
+      links.add(link);
+      const stranger = new Stranger(link, role, options, () => strangers.delete(link));
+      link.listen(
+        {
+          text: (text) => stranger.hear(text),
+          closed: () => {
+            leave(link);
+            stranger.gone();
+          },
+        },
+        () => clock.steadyMs(),
+      );
+      if (siblings >= limits.linksPerAddress) return turnAway(link, 1000);
+      if (!logins.take(clock.steadyMs())) return turnAway(link, 250 + 1000 * Math.random());
+      strangers.set(link, clock.steadyMs() + LOGIN_MS);
+      stranger.challenge();
+    });
+  });
+
+  const port = await listen(server, options);
+  return {
+    port,
+    links,
+    tick() {
+      const now = clock.steadyMs();
+      for (const link of links) link.tick(now);
+      for (const [link, deadline] of strangers) if (deadline <= now) link.end("bad_login");
+    },
+    async close() {
+      for (const link of links) link.destroy();
+      server.closeAllConnections();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    },
+  };
+}
+
+function turnAway(link: Link, retryAfterMs: number): void {
+  link.error("rate_limited", { retryAfterMs });
+  link.end();
+}
+
+/** A link from its challenge on. */
+class Stranger {
+  readonly #link: Link;
+  readonly #roleName: RoleName;
+  readonly #options: DoorOptions;
+  readonly #admitted: () => void;
+  #nonce: Uint8Array | undefined;
+  #phase: "unknown" | "checking" | Admitted | "gone" = "unknown";
+
+  constructor(link: Link, role: RoleName, options: DoorOptions, admitted: () => void) {
+    this.#link = link;
+    this.#roleName = role;
+    this.#options = options;
+    this.#admitted = admitted;
+  }
+
+  challenge(): void {
+    const { gatewayKey, networkId, clock, random } = this.#options;
+    this.#nonce = random(32);
+    const time = unixSeconds(clock);
+    this.#link.send({
+      type: "challenge",
+      protocol: PROTOCOL_VERSIONS,
+      gatewayKey,
+      nonce: this.#nonce,
+      networkId,
+      time,
+    });
+  }
+
+  hear(text: string): void {
+    const phase = this.#phase;
+    if (phase === "gone") return;
+    if (!this.#link.budget.take(this.#options.clock.steadyMs()))
+      return this.#link.error("rate_limited", { retryAfterMs: 1000 });
+    if (typeof phase === "object") return phase.handle(text);
+    if (phase === "checking") return this.#link.end("replay");
+    void this.#login(text);
+  }
+
+  gone(): void {
+    const phase = this.#phase;
+    this.#phase = "gone";
+    if (typeof phase === "object") phase.gone();
+  }
+
+  async #login(text: string): Promise<void> {
+    this.#phase = "checking";
+    try {
+      const admitted = await this.#check(text);
+      if (!this.#link.isOpen) return admitted.gone();
+      this.#phase = admitted;
+      this.#admitted();
+      admitted.welcome();
+    } catch (error) {
+      this.#link.end(failureOf(error).code);
+    }
+  }
+
+  async #check(text: string): Promise<Admitted> {
+    const { gatewayKey, clock, roles } = this.#options;
+    const role = roles[this.#roleName];
+    const login = parseLogin(role, text);
+    const nonce = this.#nonce;
+    this.#nonce = undefined;
+    const key = checkLogin(login, { role: this.#roleName, gatewayKey, nonce, now: unixSeconds(clock) });
+    return role.admit(this.#link, login, key);
+  }
+}
+
+/** Whatever is not a login before the login is a failed one. @throws {Failure} `bad_login`. */
+function parseLogin(role: Role, text: string): MessageOf<WorkerToGateway, "login"> {
+  let message;
+  try {
+    message = role.parse(text);
+  } catch (cause) {
+    throw new Failure("bad_login", "not a login", { cause });
+  }
+  if (message.type !== "login") throw new Failure("bad_login", "not a login");
+  return message;
+}
+
+const LISTEN_CODES: Readonly<Record<string, FailureCode>> = { EADDRINUSE: "port_taken" };
+
+function listen(server: Server, { host, port }: DoorOptions): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      reject(new Failure(LISTEN_CODES[error.code ?? ""] ?? "bad_configuration", `${host}:${port}`, { cause: error }));
+    });
+    server.listen(port, host, () => {
+      server.removeAllListeners("error");
+      resolve((server.address() as AddressInfo).port);
+    });
+  });
+}
