@@ -8,7 +8,7 @@ import type { Disk } from "./disk.ts";
 
 /** A worker's own folder, locked for as long as this process uses it. */
 export interface DataFolder extends Disk {
-  /** Removes the lock. Also safe while the process exits. */
+  /** Removes the lock; an exit of the process does too. */
   release(): void;
 }
 
@@ -25,9 +25,13 @@ const BOOT_TOLERANCE_MS = 60_000;
  */
 export async function openDataFolder(path: string): Promise<DataFolder> {
   await guarded(() => mkdir(path, { recursive: true, mode: 0o700 }));
-  const release = await takeLock(join(path, LOCK_NAME));
+  const unlock = await takeLock(join(path, LOCK_NAME));
+  process.once("exit", unlock);
   return {
-    release,
+    release() {
+      process.off("exit", unlock);
+      unlock();
+    },
     read: (name) => guarded(() => readIfThere(join(path, name))),
     write: (name, bytes) => guarded(() => writeWhole(path, name, bytes)),
   };

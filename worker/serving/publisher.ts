@@ -11,7 +11,6 @@ export interface ServedModel {
   readonly id: string;
   /** Lowercase hex. */
   readonly manifestRoot: string;
-  readonly quantisation: string;
   readonly bytes: number;
   readonly price: PriceSheet;
   readonly engine: Engine;

@@ -32,7 +32,7 @@ async function startAt(gateways: readonly FakeGateway[], overrides: Partial<Serv
   const serving: Serving = await startServing({
     identity: identityOf(randomBytes(32)),
     gateways,
-    models: [{ id: "scripted", manifestRoot: ROOT, quantisation: "F32", bytes: 10, price: PRICE, engine }],
+    models: [{ id: "scripted", manifestRoot: ROOT, bytes: 10, price: PRICE, engine }],
     networkId: -3,
     owner: undefined,
     channelAt: () => undefined,

@@ -286,6 +286,7 @@ class WorkerServing implements Serving {
   #onVoucher(from: Counterparty, { boc, signature }: SignedVoucher): void {
     from.vouchers.take({ boc, signature }).then(
       (total) => {
+        if (total === undefined) return;
         from.link.send({ type: "voucher_ack", total });
         this.#changed();
       },
@@ -336,11 +337,11 @@ class WorkerServing implements Serving {
     const engine = engines.find(({ backend }) => backend === "upstream") ?? engines[0];
     if (engine === undefined) return undefined;
     return {
-      models: this.#options.models.map(({ id, manifestRoot, quantisation, bytes }) => ({
-        id,
-        manifestRoot,
-        quant: quantisation,
-        bytes,
+      models: this.#options.models.map((model) => ({
+        id: model.id,
+        manifestRoot: model.manifestRoot,
+        quant: this.#capabilities.get(model)?.quantisation ?? "unknown",
+        bytes: model.bytes,
       })),
       engine: { name: engine.engineName, version: engine.engineVersion, backend: engine.backend },
       release: this.#options.release,

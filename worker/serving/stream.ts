@@ -105,8 +105,7 @@ export class Stream {
     if (this.#ended) return;
     const answering = this.#answering;
     if (answering === undefined) {
-      this.#options.session.abandon();
-      this.#end({ type: "abandoned" });
+      this.#abandon();
       return;
     }
     if (answering.isStopping) return;
@@ -173,7 +172,7 @@ export class Stream {
     if (this.#ended) return;
     try {
       const plaintext = reader.read(frame);
-      if (plaintext === "cancelled") this.#end({ type: "abandoned" });
+      if (plaintext === "cancelled") this.#abandon();
       else if (plaintext !== undefined) this.#submit(plaintext, reader.digest());
     } catch (error) {
       this.fail(codeOf(error));
@@ -286,6 +285,13 @@ export class Stream {
     const { submittedAt, firstAt } = answering;
     const ttftMs = firstAt === undefined ? undefined : firstAt - submittedAt;
     this.#end({ type: "answered", finish, usage, receipt, ttftMs, durationMs: clock.elapsed() - submittedAt });
+  }
+
+  /** Nothing was asked yet: the gateway is told not to wait for a last word. */
+  #abandon(): void {
+    this.#options.port.close("cancelled");
+    this.#options.session.abandon();
+    this.#end({ type: "abandoned" });
   }
 
   #refuse(code: FailureCode): void {

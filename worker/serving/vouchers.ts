@@ -30,13 +30,14 @@ export interface VoucherReport {
 /** The newest voucher of one (gateway, owner): what an owner's money hangs on. */
 export interface VoucherKeeper {
   /**
-   * Takes a voucher: resolves with its total once it is on the disk, so that it can be acknowledged. A voucher that is
-   * already kept resolves too.
+   * Takes a voucher: resolves with its total once it is on the disk, so that it can be acknowledged, also for one that is
+   * kept already. Resolves with undefined when the next one came before this one's turn: its total covers both, and a
+   * busy gateway sends more of them than a disk can flush.
    *
    * @throws {Failure} `bad_message` for anything but a newer payout voucher of this gateway for this channel;
    *   `disk_full`, `storage_failed` when it could not be kept: the gateway will send it again.
    */
-  take(voucher: SignedVoucher): Promise<Nanoton>;
+  take(voucher: SignedVoucher): Promise<Nanoton | undefined>;
   /** Adds what one receipt earned. */
   earn(amount: Nanoton): void;
   report(): VoucherReport;
@@ -84,12 +85,21 @@ export async function openVoucherKeeper(options: VoucherKeeperOptions): Promise<
   });
 }
 
+/** A voucher that nobody has looked at yet. */
+interface Waiting {
+  readonly voucher: SignedVoucher;
+  readonly resolve: (total: Nanoton | undefined) => void;
+  readonly reject: (error: unknown) => void;
+}
+
 class FileVoucherKeeper implements VoucherKeeper {
   readonly #options: VoucherKeeperOptions;
   readonly #name: string;
   #kept: Kept | undefined;
   #earnedOwnCount: Nanoton;
   #baseline: Nanoton | undefined;
+  #waiting: Waiting | undefined;
+  #isWorking = false;
   #writing: Promise<void> = Promise.resolve();
 
   constructor(
@@ -104,12 +114,12 @@ class FileVoucherKeeper implements VoucherKeeper {
     this.#baseline = start.baseline;
   }
 
-  async take(voucher: SignedVoucher): Promise<Nanoton> {
-    const payout = verifiedPayout(voucher, this.#options, "bad_message");
-    const taken = this.#writing.then(() => this.#keepIfNewer({ voucher, payout }));
-    this.#writing = taken.then(ignore, ignore); // one write at a time, so that an older one never lands last
-    await taken;
-    return payout.total;
+  take(voucher: SignedVoucher): Promise<Nanoton | undefined> {
+    this.#waiting?.resolve(undefined);
+    const { promise, resolve, reject } = Promise.withResolvers<Nanoton | undefined>();
+    this.#waiting = { voucher, resolve, reject };
+    void this.#work();
+    return promise;
   }
 
   earn(amount: Nanoton): void {
@@ -129,28 +139,53 @@ class FileVoucherKeeper implements VoucherKeeper {
   }
 
   save(): Promise<void> {
-    const saved = this.#writing.then(() => this.#write(this.#kept));
-    this.#writing = saved.then(ignore, ignore);
-    return saved;
+    return this.#write(this.#kept);
   }
 
-  async #keepIfNewer(newer: Kept): Promise<void> {
+  async #work(): Promise<void> {
+    if (this.#isWorking) return;
+    this.#isWorking = true;
+    for (let next = this.#takeWaiting(); next !== undefined; next = this.#takeWaiting()) {
+      try {
+        next.resolve(await this.#keepIfNewer(next.voucher));
+      } catch (error) {
+        next.reject(error);
+      }
+    }
+    this.#isWorking = false;
+  }
+
+  #takeWaiting(): Waiting | undefined {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    return waiting;
+  }
+
+  async #keepIfNewer(voucher: SignedVoucher): Promise<Nanoton> {
+    const payout = verifiedPayout(voucher, this.#options, "bad_message");
     const kept = this.#kept;
     const channel = this.#options.channel ?? kept?.payout.channel;
-    refuseUnless(channel === undefined || newer.payout.channel === channel, "a voucher for another channel");
-    if (kept?.payout.total === newer.payout.total) {
-      refuseUnless(equalBytes(kept.voucher.boc, newer.voucher.boc), "two different vouchers with one total");
-      return;
+    refuseUnless(channel === undefined || payout.channel === channel, "a voucher for another channel");
+    if (kept?.payout.total === payout.total) {
+      refuseUnless(equalBytes(kept.voucher.boc, voucher.boc), "two different vouchers with one total");
+      return payout.total;
     }
-    refuseUnless(kept === undefined || newer.payout.total > kept.payout.total, "the gateway's promise has shrunk");
-    await this.#write(newer);
-    this.#kept = newer;
+    refuseUnless(kept === undefined || payout.total > kept.payout.total, "the gateway's promise has shrunk");
+    await this.#write({ voucher, payout });
+    this.#kept = { voucher, payout };
+    return payout.total;
   }
 
+  /** One write at a time, so that an older one never lands last. */
   #write(kept: Kept | undefined): Promise<void> {
+    const written = this.#writing.then(() => this.#options.disk.write(this.#name, this.#encode(kept)));
+    this.#writing = written.catch(() => undefined);
+    return written;
+  }
+
+  #encode(kept: Kept | undefined): Uint8Array {
     const baseline = this.#baseline ?? kept?.payout.total ?? 0n;
-    const file = { v: 1, voucher: kept?.voucher ?? null, earnedOwnCount: this.#earnedOwnCount, baseline };
-    return this.#options.disk.write(this.#name, utf8(stringify(file)));
+    return utf8(stringify({ v: 1, voucher: kept?.voucher ?? null, earnedOwnCount: this.#earnedOwnCount, baseline }));
   }
 }
 
@@ -173,8 +208,4 @@ function refuseUnless(holds: boolean, why: string): void {
 function fileName({ gatewayKey, owner }: VoucherKeeperOptions): string {
   const name = owner === "" ? "unnamed" : owner.slice(2);
   return `voucher-${toHex(gatewayKey).slice(0, 16)}-${name.slice(0, 16)}.json`;
-}
-
-function ignore(): void {
-  // The caller of the write hears of its failure; the next write must not.
 }
