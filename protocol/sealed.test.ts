@@ -3,7 +3,6 @@ import test from "node:test";
 import { inspect } from "node:util";
 import * as oracle from "@hpke/core";
 import { XWing } from "@hpke/hybridkem-x-wing";
-import type { webcrypto } from "node:crypto";
 import { concat, fromHex, label, lengthPrefixed, toHex, u64, u8, utf8 } from "./bytes.ts";
 import { hasCode } from "./failure.fake.ts";
 import { DATA, FrameOpener, FrameSealer } from "./frames.ts";
@@ -223,12 +222,6 @@ test("a session and what waits for one print as secret", async () => {
 });
 
 // An independent implementation of the same suite reads what we write, and the other way round.
-
-declare global {
-  // The browser's names, which the independent implementation's types take for granted.
-  type CryptoKey = webcrypto.CryptoKey;
-  type CryptoKeyPair = webcrypto.CryptoKeyPair;
-}
 
 /** The suite's AEAD, which only its number enters into: streams take exported keys. */
 const chacha20Poly1305: oracle.AeadInterface = {
