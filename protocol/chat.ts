@@ -1,4 +1,4 @@
-import * as z from "zod";
+import { z } from "./schema.ts";
 
 /**
  * The OpenAI subset that travels inside the seal. What is not listed is refused by name, never ignored: a client that

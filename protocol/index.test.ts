@@ -33,9 +33,10 @@ test("the protocol reads no clock, dice, network or platform global", async () =
   }
 });
 
-test("the front door opens onto every file of the room", async () => {
+test("the front door opens onto every file of the room but the schema library", async () => {
   const door = (await sources()).get("index.ts") ?? "";
-  for (const name of (await sources()).keys()) if (name !== "index.ts") assert.ok(door.includes(`"./${name}"`), name);
+  for (const name of (await sources()).keys())
+    if (name !== "index.ts" && name !== "schema.ts") assert.ok(door.includes(`"./${name}"`), name);
 });
 
 test("the protocol loads and works where Buffer and process are gone, and code from strings is forbidden", async () => {

@@ -1,4 +1,4 @@
-import * as z from "zod";
+import { z } from "./schema.ts";
 import { utf8 } from "./bytes.ts";
 import { TIERS } from "./evidence/document.ts";
 import { Failure, FAILURES, type FailureCode } from "./failure.ts";

@@ -1,4 +1,4 @@
-import * as z from "zod";
+import { z } from "./schema.ts";
 import { equalBytes, toHex, utf8 } from "./bytes.ts";
 import { Failure } from "./failure.ts";
 import { hash, offerMessage, type Verify } from "./keys.ts";

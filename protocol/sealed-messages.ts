@@ -1,4 +1,4 @@
-import * as z from "zod";
+import { z } from "./schema.ts";
 import { utf8 } from "./bytes.ts";
 import { chatRequestBody, completionRequestBody } from "./chat.ts";
 import { Failure } from "./failure.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import * as z from "zod";
+import { z } from "./schema.ts";
 import { utf8 } from "./bytes.ts";
 import { hasCode } from "./failure.fake.ts";
 import {

@@ -1,4 +1,4 @@
-import * as z from "zod";
+import { z } from "./schema.ts";
 import { fromUtf8, toBase64url, fromBase64url } from "./bytes.ts";
 import { Failure, type FailureCode } from "./failure.ts";
 

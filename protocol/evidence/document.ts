@@ -1,4 +1,4 @@
-import * as z from "zod";
+import { z } from "../schema.ts";
 import { label, toHex, utf8 } from "../bytes.ts";
 import { evidenceMessage, hash, type Sign } from "../keys.ts";
 import {

@@ -1,4 +1,4 @@
-import * as z from "zod";
+import { z } from "../schema.ts";
 import { count, hashHex, parseStrict, parseStrictJson } from "../strict-json.ts";
 import { TIERS } from "./document.ts";
 

@@ -21,7 +21,7 @@ const CONTENT_SECURITY_POLICY = "default-src 'none'; script-src 'self'; connect-
 
 export interface OpenedPage extends AsyncDisposable {
   readonly page: Page;
-  /** Errors and warnings of the console, and uncaught ones. */
+  /** Errors and warnings of the console, uncaught ones, and what the content policy forbade. */
   readonly complaints: readonly string[];
   /** The bundled script. */
   readonly code: string;
@@ -55,6 +55,10 @@ export async function openPage(entry: URL): Promise<OpenedPage> {
       if (message.type() === "error" || message.type() === "warning") complaints.push(message.text());
     });
     page.on("pageerror", (error) => complaints.push(error.message));
+    await page.exposeFunction("violated", (what: string) => complaints.push(what));
+    await page.addInitScript(
+      'addEventListener("securitypolicyviolation", (event) => violated(`${event.violatedDirective} ${event.blockedURI}`))',
+    );
     await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
     return { page, complaints, code, [Symbol.asyncDispose]: close };
   } catch (error) {
