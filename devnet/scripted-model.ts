@@ -40,8 +40,8 @@ export function scriptedModel(script: Script): Gguf {
     markup: MARKUP,
   });
   const plan = new Plan(vocabulary, cues.length);
+  writeHabits(plan);
   writeTransitions(plan, script, passages);
-  writeJsonHabits(plan);
   cues.forEach((cue, i) => writeCue(plan, cue, i, firstOf(passages, cue.passage)));
   return { metadata: metadata(script.name, plan), tensors: tensors(plan) };
 }
@@ -108,8 +108,8 @@ function writeTransitions(plan: Plan, script: Script, passages: ReadonlyMap<stri
   }
 }
 
-/** What it leans to where a grammar leaves no word of a passage: JSON that closes what it opens. */
-function writeJsonHabits(plan: Plan): void {
+/** What it leans to where a grammar leaves no word of a passage: an end, JSON that closes what it opens. */
+function writeHabits(plan: Plan): void {
   const habits: readonly (readonly [string, number])[] = [
     [END_OF_TURN, 0.9],
     ["</tool_call>", 0.85],

@@ -33,6 +33,12 @@ export type AnswerPart =
   | { readonly type: "call"; readonly index: number; readonly name: string }
   | { readonly type: "arguments"; readonly index: number; readonly text: string };
 
+/** Every text a mark consists of. */
+export function markTexts({ thought, call, ends, stops }: AnswerMarks): string[] {
+  const callTexts = call === undefined ? [] : [...call.begins, call.beforeArguments, call.after, call.sectionEnd];
+  return [...(thought?.open ?? []), ...(thought?.close ?? []), ...callTexts, ...ends, ...stops];
+}
+
 type Mode = "text" | "reasoning" | "name" | "arguments" | "after";
 
 /**
@@ -81,7 +87,8 @@ export class AnswerReader {
   /** The model ended: what was held back for a mark is text after all. */
   end(): AnswerPart[] {
     if (!this.#isStopped && (this.#mode === "text" || this.#mode === "reasoning")) this.#release(this.#held.length);
-    if (this.#mode === "arguments" && this.#json.isEmpty) this.#part({ type: "arguments", index: this.#calls - 1, text: "{}" });
+    if (this.#mode === "arguments" && this.#json.isEmpty)
+      this.#part({ type: "arguments", index: this.#calls - 1, text: "{}" });
     return this.#taken();
   }
 
@@ -221,7 +228,8 @@ function firstMark(text: string, marks: readonly string[]): { at: number; mark: 
   for (const mark of marks) {
     const at = text.indexOf(mark);
     if (at === -1) continue;
-    if (first === undefined || at < first.at || (at === first.at && mark.length > first.mark.length)) first = { at, mark };
+    if (first === undefined || at < first.at || (at === first.at && mark.length > first.mark.length))
+      first = { at, mark };
   }
   return first;
 }

@@ -35,7 +35,13 @@ export function shareBatch(waiting: readonly number[], batchTokens: number): num
 }
 
 /** Puts sequences into the batch in rising order of their ids, which travel as the priority. */
-export function orderedStrategy({ items, size }: { items: readonly BatchItem[]; size: number }): PrioritizedBatchItem[] {
+export function orderedStrategy({
+  items,
+  size,
+}: {
+  items: readonly BatchItem[];
+  size: number;
+}): PrioritizedBatchItem[] {
   const ordered = [...items].sort((a, b) => a.evaluationPriority - b.evaluationPriority);
   const shares = shareBatch(
     ordered.map((item) => item.tokens.length),
@@ -70,9 +76,9 @@ export class StepLoop {
         members.map((member) => member.waitingTokens),
         this.#batchTokens,
       );
-      const steps = members.map((member, i) => {
+      const steps = members.flatMap((member, i) => {
         const share = shares[i] ?? 0;
-        return share === 0 ? undefined : member.step(share);
+        return share === 0 ? [] : [member.step(share)];
       });
       reportDuring(members);
       await Promise.all(steps);

@@ -12,7 +12,6 @@ import {
   type LlamaModel,
   QwenChatWrapper,
   resolveChatWrapper,
-  SpecialToken,
   SpecialTokensText,
   type Token,
 } from "node-llama-cpp";
@@ -47,6 +46,9 @@ export class ChatFormat {
   render(body: ChatRequestBody): RenderedChat {
     const history = chatHistory(body);
     const tools = toolsInUse(body);
+    if (tools !== undefined && !this.canCallTools) {
+      throw new Failure("unsupported_field", "tools: this model was never taught to call any");
+    }
     const opensThought = this.#opensThought(history);
     if (opensThought) lastResponse(history).push({ type: "segment", segmentType: "thought", text: "", ended: false });
     const state = this.#wrapper.generateContextState({
@@ -55,7 +57,7 @@ export class ChatFormat {
     });
     const ends = state.stopGenerationTriggers.map((trigger) => this.#shown(trigger)).filter((text) => text !== "");
     return {
-      tokens: this.#withStart(state.contextText.tokenize(this.#model.tokenizer)),
+      tokens: this.#withStart(this.#tokens(state.contextText)),
       marks: {
         thought: this.#thoughtMarks(opensThought || this.#startsInThought(history)),
         call: tools === undefined ? undefined : this.#callMarks(body.parallel_tool_calls !== false),
@@ -79,6 +81,12 @@ export class ChatFormat {
     const first = this.#model.detokenize(opening.tokenize(this.#model.tokenizer).slice(0, 1), true);
     const trigger = isMarkup && begin.startsWith(first) ? first : begin;
     return { trigger, rest: begin.slice(trigger.length) };
+  }
+
+  /** Plain texts go through the tokenizer whole: it then treats their beginning as it does a raw prompt's. */
+  #tokens(text: LlamaText): Token[] {
+    if (this.#wrapper instanceof PlainChatWrapper) return this.#model.tokenize(text.toString(), false);
+    return text.tokenize(this.#model.tokenizer);
   }
 
   #withStart(tokens: Token[]): Token[] {
@@ -147,13 +155,14 @@ function wrapperFor(model: LlamaModel): ChatWrapper {
 class PlainChatWrapper extends ChatWrapper {
   readonly wrapperName = "Plain";
 
-  override generateContextState({ chatHistory }: ChatWrapperGenerateContextStateOptions): ChatWrapperGeneratedContextState {
+  override generateContextState({
+    chatHistory,
+  }: ChatWrapperGenerateContextStateOptions): ChatWrapperGeneratedContextState {
     const texts = chatHistory.map((item) => {
       if (item.type === "model") return item.response.filter((part) => typeof part === "string").join("");
       return item.type === "user" ? item.text : LlamaText.fromJSON(item.text).toString();
     });
-    const contextText = LlamaText([new SpecialToken("BOS"), texts.filter((text) => text !== "").join("\n\n")]);
-    return { contextText, stopGenerationTriggers: [LlamaText(new SpecialToken("EOS"))] };
+    return { contextText: LlamaText(texts.filter((text) => text !== "").join("\n\n")), stopGenerationTriggers: [] };
   }
 }
 
@@ -203,7 +212,7 @@ function assistantParts(
   calls: Map<string, ChatModelFunctionCall>,
 ): ChatModelResponse["response"] {
   const parts: ChatModelResponse["response"] = [];
-  if (reasoning_content != null && reasoning_content !== "") {
+  if (reasoning_content !== undefined && reasoning_content !== null && reasoning_content !== "") {
     parts.push({ type: "segment", segmentType: "thought", text: reasoning_content, ended: true });
   }
   const text = contentText(content);

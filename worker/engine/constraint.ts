@@ -1,5 +1,11 @@
 import { type ChatRequestBody, Failure } from "../../protocol/index.ts";
-import { type Llama, type LlamaGrammar, LlamaGrammarEvaluationState, type LlamaModel, type Token } from "node-llama-cpp";
+import {
+  type Llama,
+  type LlamaGrammar,
+  LlamaGrammarEvaluationState,
+  type LlamaModel,
+  type Token,
+} from "node-llama-cpp";
 import type { AnswerReader, CallMarks } from "./answer.ts";
 import { alternatives, JsonGrammar, literal, mismatch } from "./json-grammar.ts";
 
@@ -23,7 +29,11 @@ export interface CallSyntax {
 }
 
 /** @throws {Failure} `unsupported_field` for a form no grammar can hold. */
-export async function answerForm(llama: Llama, body: ChatRequestBody, syntax: CallSyntax | undefined): Promise<AnswerForm> {
+export async function answerForm(
+  llama: Llama,
+  body: ChatRequestBody,
+  syntax: CallSyntax | undefined,
+): Promise<AnswerForm> {
   const format = body.response_format;
   const choice = body.tool_choice ?? "auto";
   if (syntax !== undefined && choice !== "auto" && choice !== "none") {
@@ -37,7 +47,11 @@ export async function answerForm(llama: Llama, body: ChatRequestBody, syntax: Ca
   if (format?.type === "json_schema") {
     const { schema } = format.json_schema;
     const grammar = new JsonGrammar("refuse");
-    return { ...FREE, whole: await compiled(llama, grammar.text(grammar.schema(schema))), check: (text) => checkSchema(text, schema) };
+    return {
+      ...FREE,
+      whole: await compiled(llama, grammar.text(grammar.schema(schema))),
+      check: (text) => checkSchema(text, schema),
+    };
   }
   if (syntax === undefined) return FREE;
   const grammar = await compiled(llama, callGrammar(body, syntax, syntax.rest));

@@ -3,7 +3,6 @@ import type {
   EvaluationPriority,
   LlamaContextSequence,
   SequenceEvaluateOptions,
-  SequenceEvaluateOutput,
   Token,
 } from "node-llama-cpp";
 import type { Member } from "./batching.ts";
@@ -26,7 +25,7 @@ export interface GenerationInputs {
   readonly maxTokens: number;
 }
 
-type TokenStream = AsyncGenerator<SequenceEvaluateOutput<Record<never, never>>, void, void | Token | Token[]>;
+type TokenStream = ReturnType<LlamaContextSequence["evaluateWithMetadata"]>;
 
 /** One answer being made: a member of the step loop from its prompt's first token to its last. */
 export class Generation implements Member {
@@ -97,11 +96,15 @@ export class Generation implements Member {
 
   async #decodeNext(): Promise<void> {
     const { sequence, sampling, maxTokens } = this.#inputs;
-    this.#stream ??= sequence.evaluateWithMetadata([...this.#prompt], {}, {
-      ...sampling,
-      evaluationPriority: this.#priority(),
-      yieldEogToken: true,
-    });
+    this.#stream ??= sequence.evaluateWithMetadata(
+      [...this.#prompt],
+      {},
+      {
+        ...sampling,
+        evaluationPriority: this.#priority(),
+        yieldEogToken: true,
+      },
+    );
     this.#prompt = [];
     const { value } = await this.#stream.next();
     // A stop string found while this step ran: its token is not part of the answer.

@@ -48,12 +48,13 @@ export class JsonGrammar {
     if (schema === true) return this.#any();
     if (!isObject(schema)) throw unsupported("schema");
     const keywords = this.#understood(schema);
-    if (typeof keywords["$ref"] === "string") return this.#reference(keywords["$ref"]);
-    if ("const" in keywords) return literal(JSON.stringify(keywords["const"]));
-    if (Array.isArray(keywords["enum"])) return alternatives(keywords["enum"].map((value) => literal(JSON.stringify(value))));
-    const choices = keywords["anyOf"] ?? keywords["oneOf"];
+    if (typeof keywords.$ref === "string") return this.#reference(keywords.$ref);
+    if ("const" in keywords) return literal(JSON.stringify(keywords.const));
+    if (Array.isArray(keywords.enum))
+      return alternatives(keywords.enum.map((value) => literal(JSON.stringify(value))));
+    const choices = keywords.anyOf ?? keywords.oneOf;
     if (Array.isArray(choices)) return alternatives(choices.map((choice: unknown) => this.#named(this.#value(choice))));
-    const type = keywords["type"] ?? impliedType(keywords);
+    const type = keywords.type ?? impliedType(keywords);
     if (type === undefined) return this.#any();
     const types: unknown[] = Array.isArray(type) ? type : [type];
     return alternatives(types.map((one) => this.#typed(one, keywords)));
@@ -61,7 +62,7 @@ export class JsonGrammar {
 
   /** The keywords that say something about a value. */
   #understood(schema: Record<string, unknown>): Record<string, unknown> {
-    const isNatural = schema["minimum"] === 0 && schema["type"] === "integer";
+    const isNatural = schema.minimum === 0 && schema.type === "integer";
     const stranger = Object.keys(schema).find(
       (key) => !KEYWORDS.has(key) && !ANNOTATIONS.has(key) && !(key === "minimum" && isNatural),
     );
@@ -78,7 +79,7 @@ export class JsonGrammar {
       case "number":
         return this.#number();
       case "integer":
-        return keywords["minimum"] === 0 ? this.#natural() : `"-"? ${this.#natural()}`;
+        return keywords.minimum === 0 ? this.#natural() : `"-"? ${this.#natural()}`;
       case "boolean":
         return '("true" | "false")';
       case "null":
@@ -103,10 +104,10 @@ export class JsonGrammar {
   }
 
   #objectOf(keywords: Record<string, unknown>): string {
-    const properties = isObject(keywords["properties"]) ? Object.entries(keywords["properties"]) : [];
-    const additional = keywords["additionalProperties"] ?? true;
+    const properties = isObject(keywords.properties) ? Object.entries(keywords.properties) : [];
+    const additional = keywords.additionalProperties ?? true;
     if (properties.length === 0) return additional === false ? `"{" ${this.#space()} "}"` : this.#mapOf(additional);
-    const required: unknown[] = Array.isArray(keywords["required"]) ? keywords["required"] : [];
+    const required: unknown[] = Array.isArray(keywords.required) ? keywords.required : [];
     const members = properties.map(([key, value]) => ({
       text: `${literal(JSON.stringify(key))} ":" ${this.#space()} ${this.#named(this.#value(value))} ${this.#space()}`,
       isRequired: required.includes(key),
@@ -124,29 +125,29 @@ export class JsonGrammar {
   }
 
   #mapOf(values: JsonSchema): string {
-    const pair = this.#named(`${this.#text()} ":" ${this.#space()} ${this.#named(this.#value(values))} ${this.#space()}`);
+    const pair = this.#named(
+      `${this.#text()} ":" ${this.#space()} ${this.#named(this.#value(values))} ${this.#space()}`,
+    );
     return `"{" ${this.#space()} (${pair} ("," ${this.#space()} ${pair})*)? "}"`;
   }
 
   #arrayOf(keywords: Record<string, unknown>): string {
-    const prefix: unknown[] = Array.isArray(keywords["prefixItems"]) ? keywords["prefixItems"] : [];
+    const prefix: unknown[] = Array.isArray(keywords.prefixItems) ? keywords.prefixItems : [];
     if (prefix.length > 0) {
       const items = prefix.map((item) => `${this.#named(this.#value(item))} ${this.#space()}`);
       return `"[" ${this.#space()} ${items.join(` "," ${this.#space()} `)} "]"`;
     }
-    const item = this.#named(`${this.#named(this.#value(keywords["items"] ?? true))} ${this.#space()}`);
-    const { least, most } = bounds(keywords["minItems"], keywords["maxItems"]);
+    const item = this.#named(`${this.#named(this.#value(keywords.items ?? true))} ${this.#space()}`);
+    const { least, most } = bounds(keywords.minItems, keywords.maxItems);
     if (most === 0) return `"[" ${this.#space()} "]"`;
     const further = `("," ${this.#space()} ${item}){${Math.max(0, least - 1)},${most === undefined ? "" : most - 1}}`;
-    return least > 0
-      ? `"[" ${this.#space()} ${item} ${further} "]"`
-      : `"[" ${this.#space()} (${item} ${further})? "]"`;
+    return least > 0 ? `"[" ${this.#space()} ${item} ${further} "]"` : `"[" ${this.#space()} (${item} ${further})? "]"`;
   }
 
   #string(keywords: Record<string, unknown>): string {
-    const format = FORMATS.get(keywords["format"]);
+    const format = FORMATS.get(keywords.format);
     if (format !== undefined) return format;
-    const { least, most } = bounds(keywords["minLength"], keywords["maxLength"]);
+    const { least, most } = bounds(keywords.minLength, keywords.maxLength);
     if (least === 0 && most === undefined) return this.#text();
     return `"\\"" ${this.#character()}{${least},${most ?? ""}} "\\""`;
   }
@@ -243,7 +244,8 @@ const ANNOTATIONS = new Set([
 ]);
 
 const DATE = '[0-9] [0-9] [0-9] [0-9] "-" ("0" [1-9] | "1" [0-2]) "-" ("0" [1-9] | [12] [0-9] | "3" [01])';
-const TIME = '([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9] ":" [0-5] [0-9] ("." [0-9]{1,9})? ("Z" | [+-] [01] [0-9] ":" [0-5] [0-9])';
+const TIME =
+  '([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9] ":" [0-5] [0-9] ("." [0-9]{1,9})? ("Z" | [+-] [01] [0-9] ":" [0-5] [0-9])';
 const HEX_DIGIT = "[0-9a-f]";
 const FORMATS = new Map<unknown, string>([
   ["date", `"\\"" ${DATE} "\\""`],
@@ -275,27 +277,40 @@ function resolve(root: JsonSchema, pointer: string): JsonSchema {
 }
 
 /** The first place where a value is not what its schema says, or undefined. Knows what {@link JsonGrammar} accepts. */
-export function mismatch(value: unknown, schema: JsonSchema, root: JsonSchema = schema, path = "$"): string | undefined {
+export function mismatch(
+  value: unknown,
+  schema: JsonSchema,
+  root: JsonSchema = schema,
+  path = "$",
+): string | undefined {
   if (schema === true || !isObject(schema)) return undefined;
-  if (typeof schema["$ref"] === "string") return mismatch(value, resolve(root, schema["$ref"]), root, path);
+  if (typeof schema.$ref === "string") return mismatch(value, resolve(root, schema.$ref), root, path);
   const same = (other: unknown) => JSON.stringify(other) === JSON.stringify(value);
-  if ("const" in schema && !same(schema["const"])) return path;
-  if (Array.isArray(schema["enum"]) && !schema["enum"].some(same)) return path;
-  const choices = schema["anyOf"] ?? schema["oneOf"];
-  if (Array.isArray(choices) && choices.every((choice) => mismatch(value, choice, root, path) !== undefined)) return path;
-  const type = schema["type"];
+  if ("const" in schema && !same(schema.const)) return path;
+  if (Array.isArray(schema.enum) && !schema.enum.some(same)) return path;
+  const choices = schema.anyOf ?? schema.oneOf;
+  if (Array.isArray(choices) && choices.every((choice) => mismatch(value, choice, root, path) !== undefined))
+    return path;
+  const type = schema.type;
   const types: unknown[] = Array.isArray(type) ? type : [type];
   if (type !== undefined && !types.some((one) => hasType(value, one))) return path;
   if (Array.isArray(value)) return itemMismatch(value, schema, root, path);
   if (isObject(value)) return memberMismatch(value, schema, root, path);
-  return typeof value === "string" && !within([...value].length, schema["minLength"], schema["maxLength"]) ? path : undefined;
+  return typeof value === "string" && !within(Array.from(value).length, schema.minLength, schema.maxLength)
+    ? path
+    : undefined;
 }
 
-function itemMismatch(value: unknown[], schema: Record<string, unknown>, root: JsonSchema, path: string): string | undefined {
-  if (!within(value.length, schema["minItems"], schema["maxItems"])) return path;
-  const prefix: unknown[] = Array.isArray(schema["prefixItems"]) ? schema["prefixItems"] : [];
+function itemMismatch(
+  value: unknown[],
+  schema: Record<string, unknown>,
+  root: JsonSchema,
+  path: string,
+): string | undefined {
+  if (!within(value.length, schema.minItems, schema.maxItems)) return path;
+  const prefix: unknown[] = Array.isArray(schema.prefixItems) ? schema.prefixItems : [];
   for (const [i, item] of value.entries()) {
-    const found = mismatch(item, prefix[i] ?? schema["items"] ?? true, root, `${path}[${i}]`);
+    const found = mismatch(item, prefix[i] ?? schema.items ?? true, root, `${path}[${i}]`);
     if (found !== undefined) return found;
   }
   return undefined;
@@ -307,12 +322,12 @@ function memberMismatch(
   root: JsonSchema,
   path: string,
 ): string | undefined {
-  const required: unknown[] = Array.isArray(schema["required"]) ? schema["required"] : [];
+  const required: unknown[] = Array.isArray(schema.required) ? schema.required : [];
   const absent = required.find((key) => typeof key === "string" && !Object.hasOwn(value, key));
   if (typeof absent === "string") return `${path}.${absent}`;
-  const properties = isObject(schema["properties"]) ? schema["properties"] : {};
+  const properties = isObject(schema.properties) ? schema.properties : {};
   for (const [key, member] of Object.entries(value)) {
-    const rule = Object.hasOwn(properties, key) ? properties[key] : (schema["additionalProperties"] ?? true);
+    const rule = Object.hasOwn(properties, key) ? properties[key] : (schema.additionalProperties ?? true);
     const found = rule === false ? `${path}.${key}` : mismatch(member, rule, root, `${path}.${key}`);
     if (found !== undefined) return found;
   }

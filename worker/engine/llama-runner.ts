@@ -1,7 +1,7 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { type ChatRequestBody, type CompletionRequestBody, Failure, type FinishReason } from "../../protocol/index.ts";
 import { getModuleVersion, type LlamaContextSequence, type LlamaModel, type Token } from "node-llama-cpp";
-import { type AnswerMarks, type AnswerPart, AnswerReader } from "./answer.ts";
+import { type AnswerMarks, type AnswerPart, AnswerReader, markTexts } from "./answer.ts";
 import { StepLoop } from "./batching.ts";
 import { ChatFormat } from "./chat-format.ts";
 import { type AnswerForm, answerForm, Constraint } from "./constraint.ts";
@@ -97,7 +97,8 @@ export class LlamaRunner implements Runner {
       return { job, tokens: [...tokens, ...continued], continued, marks, form, maxTokens };
     }
     const { tokens, marks } = this.#format.render(job.body);
-    const syntax = marks.call === undefined ? undefined : { marks: marks.call, ...this.#format.callTrigger(marks.call) };
+    const syntax =
+      marks.call === undefined ? undefined : { marks: marks.call, ...this.#format.callTrigger(marks.call) };
     const form = await answerForm(llama, job.body, syntax);
     return { job, tokens: [...tokens, ...continued], continued, marks, form, maxTokens };
   }
@@ -179,7 +180,7 @@ class RunningAnswer {
     this.#cachedTokens = cachedTokens;
     this.#meter = new Meter(tokens.length, cachedTokens);
     this.#reader = new AnswerReader(marks);
-    this.#text = new TokenText(model.tokenizer, tokens.slice(0, tokens.length - continued.length));
+    this.#text = new TokenText(model.tokenizer, tokens.slice(0, tokens.length - continued.length), markTexts(marks));
     this.#constraint = new Constraint(form, model, this.#reader);
     this.#generated = [...continued];
     for (const token of continued) {
@@ -191,7 +192,11 @@ class RunningAnswer {
   /** `beforeSampling` brings the answer up to date: what was said decides what may follow. */
   sampling(beforeSampling: () => void): ReturnType<typeof samplingOptions> {
     const { job, form } = this.#rendered;
-    const options = samplingOptions({ body: job.body, randomSeed: randomInt(2 ** 32), generated: () => this.#generated });
+    const options = samplingOptions({
+      body: job.body,
+      randomSeed: randomInt(2 ** 32),
+      generated: () => this.#generated,
+    });
     if (form.whole === undefined && form.call === undefined) return options;
     return {
       ...options,
@@ -204,7 +209,12 @@ class RunningAnswer {
 
   start(): void {
     const { job, tokens } = this.#rendered;
-    this.#port.emit({ type: "started", jobId: job.jobId, promptTokens: tokens.length, cachedTokens: this.#cachedTokens });
+    this.#port.emit({
+      type: "started",
+      jobId: job.jobId,
+      promptTokens: tokens.length,
+      cachedTokens: this.#cachedTokens,
+    });
   }
 
   read(token: Token): boolean {

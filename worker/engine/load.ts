@@ -37,7 +37,10 @@ export async function loadModel(plan: EnginePlan): Promise<LoadedModel> {
   const contextTokens = Math.min(plan.contextTokens, insights.trainContextSize ?? plan.contextTokens);
   await checkMemory({ ...plan, contextTokens }, llama, modelSizes(info, insights));
   try {
-    const model = await llama.loadModel({ modelPath: plan.modelPath, gpuLayers: llama.gpu === false ? 0 : plan.gpuLayers });
+    const model = await llama.loadModel({
+      modelPath: plan.modelPath,
+      gpuLayers: llama.gpu === false ? 0 : plan.gpuLayers,
+    });
     const context = await createContext(model, plan, contextTokens);
     return { llama, model, context, contextTokens };
   } catch (cause) {
@@ -77,14 +80,19 @@ async function startLlama({ gpu, threads }: EnginePlan): Promise<Llama> {
     return llama;
   } catch (cause) {
     if (!(cause instanceof NoBinaryFoundError)) throw cause;
-    throw new Failure("model_invalid", `There is no llama.cpp here for ${gpu === false ? "this processor" : gpu}.`, { cause });
+    throw new Failure("model_invalid", `There is no llama.cpp here for ${gpu === false ? "this processor" : gpu}.`, {
+      cause,
+    });
   }
 }
 
 async function checkFile({ modelPath }: EnginePlan, info: GgufFileInfo, insights: GgufInsights): Promise<void> {
   const architecture: string = info.metadata.general.architecture;
   if (!insights.isSupportedByLlamaCpp) {
-    throw new Failure("model_invalid", `This version does not know models of the kind "${architecture}". Choose another.`);
+    throw new Failure(
+      "model_invalid",
+      `This version does not know models of the kind "${architecture}". Choose another.`,
+    );
   }
   const { size } = await stat(modelPath);
   const expected = (info.infoEndOffset ?? 0) + insights.modelSize;

@@ -1,4 +1,10 @@
-import type { ChatRequestBody, CompletionRequestBody, FailureCode, FinishReason, TokenUsage } from "../../protocol/index.ts";
+import type {
+  ChatRequestBody,
+  CompletionRequestBody,
+  FailureCode,
+  FinishReason,
+  TokenUsage,
+} from "../../protocol/index.ts";
 
 /**
  * What crosses between the shell and an engine process. Plain data only (structured clone): no functions, no class

@@ -9,17 +9,20 @@ const CONTEXT_TOKENS = 2;
 /** Turns tokens into text as they come, holding back the ones of an unfinished character. */
 export class TokenText {
   readonly #tokenizer: Tokenizer;
+  readonly #shownMarkup: string;
   #context: readonly Token[];
   #unfinished: Token[] = [];
 
-  /** `before` are the tokens the text goes on from. */
-  constructor(tokenizer: Tokenizer, before: readonly Token[]) {
+  /** `before` are the tokens the text goes on from; of control tokens, only those in `marks` appear as text. */
+  constructor(tokenizer: Tokenizer, before: readonly Token[], marks: readonly string[]) {
     this.#tokenizer = tokenizer;
+    this.#shownMarkup = marks.join("\n");
     this.#context = before.slice(-CONTEXT_TOKENS);
   }
 
-  /** The text that became certain; control tokens appear as their names. */
+  /** The text that became certain. */
   push(token: Token): string {
+    if (this.#isHidden(token)) return this.end();
     this.#unfinished.push(token);
     const text = this.#text();
     if (text.endsWith(REPLACEMENT) && this.#unfinished.length < MAX_CHARACTER_BYTES) return "";
@@ -33,6 +36,12 @@ export class TokenText {
     const text = this.#text();
     this.#unfinished = [];
     return text;
+  }
+
+  #isHidden(token: Token): boolean {
+    return (
+      this.#tokenizer.isSpecialToken(token) && !this.#shownMarkup.includes(this.#tokenizer.detokenize([token], true))
+    );
   }
 
   #text(): string {
