@@ -209,9 +209,13 @@ export function requestFor(fake: FakeSession, stream: FakeStream, overrides: Par
 }
 
 /** One question and its whole answer. */
-export async function ask(gateway: FakeGateway, fake: FakeSession, overrides: StreamOverrides = {}): Promise<Reply> {
-  const stream = await openStream(gateway, fake, overrides);
-  stream.sendRequest(requestFor(fake, stream));
+export async function ask(
+  gateway: FakeGateway,
+  fake: FakeSession,
+  overrides: { readonly stream?: StreamOverrides; readonly request?: Partial<SealedRequest> } = {},
+): Promise<Reply> {
+  const stream = await openStream(gateway, fake, overrides.stream);
+  stream.sendRequest(requestFor(fake, stream, overrides.request));
   return stream.reply();
 }
 

@@ -215,9 +215,7 @@ export class Stream {
         return;
       case "delta":
       case "tool_call":
-        answering.producedIds += event.tokenIds.length;
-        answering.firstAt ??= this.#options.clock.elapsed();
-        if (!answering.isStopping) answering.answer.add(sealedEventOf(event));
+        this.#onTokens(answering, event);
         return;
       case "done":
         this.#onDone(answering, event.finishReason, event.usage);
@@ -227,6 +225,15 @@ export class Stream {
         else this.fail(event.code);
         return;
     }
+  }
+
+  #onTokens(answering: Answering, event: Extract<EngineEvent, { type: "delta" | "tool_call" }>): void {
+    answering.producedIds += event.tokenIds.length;
+    answering.firstAt ??= this.#options.clock.elapsed();
+    if (answering.isStopping) return;
+    // More than was reserved is not delivered: nobody would pay for it, and the client refuses such an answer.
+    if (answering.producedIds > answering.maxTokens) this.fail("worker_crashed");
+    else answering.answer.add(sealedEventOf(event));
   }
 
   /** The engine counted and so did we; only what both say is signed (ENGINE §5). */
@@ -241,8 +248,7 @@ export class Stream {
       usage.promptTokens === counts?.promptTokens &&
       usage.cachedTokens === counts.cachedTokens &&
       usage.cachedTokens <= usage.promptTokens &&
-      usage.completionTokens === completionTokens &&
-      completionTokens <= answering.maxTokens + endTokens(reason);
+      usage.completionTokens === completionTokens;
     if (!isAgreed || reason === "failed") {
       this.fail("worker_crashed");
       return;

@@ -1,0 +1,179 @@
+import { randomBytes } from "node:crypto";
+import { basename } from "node:path";
+import { Failure, type PriceSheet } from "../protocol/index.ts";
+import { forkEngine, type Spawn } from "./control/spawn.ts";
+import { superviseEngine, type SupervisedEngine } from "./control/supervisor.ts";
+import type { EnginePlan } from "./engine/messages.ts";
+import { systemClock, type Clock } from "./serving/clock.ts";
+import { openDataFolder } from "./serving/data-folder.ts";
+import type { Engine } from "./serving/engine.ts";
+import { putEvidenceByHttp, softwareAttester, type Attester } from "./serving/evidence.ts";
+import type { GatewayAddress } from "./serving/gateway-address.ts";
+import { createVerifier, keysOnDisk, loadIdentity, type Keys } from "./serving/identity.ts";
+import type { Owner } from "./serving/link.ts";
+import type { ServedModel } from "./serving/publisher.ts";
+import { startServing, type Serving } from "./serving/serving.ts";
+import { dialWebSocket } from "./serving/socket.ts";
+import type { ServingStatus } from "./serving/status.ts";
+import { readManifest } from "./serving/weights-manifest.ts";
+
+export type { EngineCapabilities, EngineEvent, EnginePlan, FromEngine, Job, ToEngine } from "./engine/messages.ts";
+export type { SupervisedEngine } from "./control/supervisor.ts";
+export type { EngineProcess, EngineProcessEvents, Spawn } from "./control/spawn.ts";
+export type { Engine, EngineState, NewJob, RunningJob } from "./serving/engine.ts";
+export type { GatewayAddress } from "./serving/gateway-address.ts";
+export type { Keys } from "./serving/identity.ts";
+export type { LinkState, Owner } from "./serving/link.ts";
+export type { GatewayStatus, ModelStatus, ServingStatus, Totals } from "./serving/status.ts";
+export type { VoucherReport } from "./serving/vouchers.ts";
+
+/** One model to serve: a file for an engine process of our own, or an engine that is already there. */
+export type WorkerModel =
+  | { readonly price: PriceSheet; readonly id?: string; readonly plan: EnginePlan }
+  | {
+      readonly price: PriceSheet;
+      readonly id: string;
+      readonly engine: Engine;
+      /** Lowercase hex. */
+      readonly manifestRoot: string;
+      readonly bytes: number;
+    };
+
+export interface WorkerOptions {
+  /** Holds identity key and vouchers; one process at a time. */
+  readonly dataFolder: string;
+  readonly gateways: readonly GatewayAddress[];
+  readonly models: readonly WorkerModel[];
+  /** −239 is TON's main network. */
+  readonly networkId: number;
+  /** Whose wallet it earns for; without one, earnings are owed but not yet promised. */
+  readonly owner?: Owner;
+  /** Where the owner's WorkerChannel at a gateway would be; else the first one a gateway names stands. */
+  readonly channelAt?: (gateway: GatewayAddress) => string | undefined;
+  readonly attester?: Attester;
+  readonly clock?: Clock;
+  /** How engine processes are started. */
+  readonly spawn?: Spawn;
+  /** Where the identity's seed is kept; default a file in the data folder, in the app the system's keychain. */
+  readonly keys?: Keys;
+}
+
+/** A running worker. */
+export interface Worker {
+  /** Lowercase hex. */
+  readonly workerId: string;
+  status(): ServingStatus;
+  /** Calls back, at most ten times a second, after something has changed; returns how to stop that. */
+  onStatus(listener: (status: ServingStatus) => void): () => void;
+  /**
+   * Resolves once a gateway has accepted an offer.
+   *
+   * @throws {Failure} when no engine can be had before the owner changes something.
+   */
+  untilOffered(): Promise<void>;
+  /** While paused it keeps its links and offers nothing. */
+  setPaused(isPaused: boolean): void;
+  /** Lets running answers end within `graceMs`, then ends everything it started. */
+  stop(graceMs?: number): Promise<void>;
+}
+
+const STOP_GRACE_MS = 10_000;
+
+/**
+ * Starts a worker: identity, engines, links.
+ *
+ * @throws {Failure} `bad_configuration` for another process in the data folder or an address that is none,
+ *   `model_invalid` for a model file that cannot be read, `storage_failed`, `disk_full`.
+ */
+export async function startWorker(options: WorkerOptions): Promise<Worker> {
+  if (options.gateways.length === 0) throw new Failure("bad_configuration", "no gateway is named");
+  if (options.models.length === 0) throw new Failure("bad_configuration", "no model is named");
+  const folder = await openDataFolder(options.dataFolder);
+  const engines: SupervisedEngine[] = [];
+  try {
+    const identity = await loadIdentity(options.keys ?? keysOnDisk(folder), randomBytes);
+    const models = await Promise.all(options.models.map((model) => prepareModel(model, options, engines)));
+    const serving = await startServing({
+      identity,
+      models,
+      gateways: options.gateways,
+      networkId: options.networkId,
+      owner: options.owner,
+      channelAt: options.channelAt ?? (() => undefined),
+      attester: options.attester ?? softwareAttester,
+      release: null,
+      clock: options.clock ?? systemClock,
+      randomBytes,
+      random: Math.random,
+      dial: dialWebSocket,
+      putEvidence: putEvidenceByHttp,
+      disk: folder,
+      verify: createVerifier(),
+    });
+    return workerOf(serving, async () => {
+      await Promise.all(engines.map((engine) => engine.stop()));
+      folder.release();
+    });
+  } catch (error) {
+    await Promise.all(engines.map((engine) => engine.stop()));
+    folder.release();
+    throw error;
+  }
+}
+
+const ENGINE_ENTRY = new URL("./engine/process.ts", import.meta.url);
+
+async function prepareModel(
+  model: WorkerModel,
+  { dataFolder, clock = systemClock, spawn = forkEngine(ENGINE_ENTRY) }: WorkerOptions,
+  engines: SupervisedEngine[],
+): Promise<ServedModel> {
+  if ("engine" in model) return model;
+  const { price, plan } = model;
+  const { root, bytes } = await readManifest(plan.modelPath, { cacheFolder: dataFolder });
+  const engine = superviseEngine({ plan, spawn, clock });
+  engines.push(engine);
+  return { id: model.id ?? nameOf(plan.modelPath), manifestRoot: root, bytes, price, engine };
+}
+
+function nameOf(path: string): string {
+  return basename(path).replace(/\.gguf$/i, "");
+}
+
+function workerOf(serving: Serving, release: () => Promise<void>): Worker {
+  let stopping: Promise<void> | undefined;
+  return {
+    workerId: serving.status().workerId,
+    status: () => serving.status(),
+    onStatus: (listener) => serving.onStatus(listener),
+    untilOffered: () => untilOffered(serving),
+    setPaused: (isPaused) => serving.setPaused(isPaused),
+    stop(graceMs = STOP_GRACE_MS) {
+      stopping ??= serving.stop(graceMs).finally(release);
+      return stopping;
+    },
+  };
+}
+
+function untilOffered(serving: Serving): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const look = (status: ServingStatus): void => {
+      const failure = hopeless(status);
+      const isOffered = status.gateways.some((gateway) => gateway.offered.length > 0);
+      if (!isOffered && failure === undefined) return;
+      stopLooking();
+      if (failure === undefined) resolve();
+      else reject(failure);
+    };
+    const stopLooking = serving.onStatus(look);
+    look(serving.status());
+  });
+}
+
+/** Every engine is down and none will be tried again by itself. */
+function hopeless(status: ServingStatus): Failure | undefined {
+  const ends = status.models.map(({ engine }) =>
+    engine.phase === "down" && engine.retryAt === undefined ? new Failure(engine.code, engine.message) : undefined,
+  );
+  return ends.includes(undefined) ? undefined : ends[0];
+}
