@@ -57,24 +57,23 @@ interface SentVoucher {
   readonly through: number;
   readonly hash: Uint8Array;
   readonly sentAt: number;
-}
-
-interface Unsent {
-  readonly record: ChargeRecord;
-  /** Where its reservation was made. */
-  readonly origin: Link | undefined;
+  readonly link: Link;
 }
 
 /** What one channel's client has been told. */
 interface Telling {
   readonly channel: RawAddress;
   readonly links: Set<Link>;
-  unsent: Unsent[];
+  /** Where its newest reservation was made. */
+  origin: Link | undefined;
   outstanding: SentVoucher | undefined;
+  /** Vouchers that were not answered, and those behind them. */
   sent: SentVoucher[];
   signedTotal: Nanoton;
   /** Charges up to this row are written. */
   writtenRow: number;
+  /** Charges up to this row were told to a link that lives. */
+  toldRow: number;
   /** Disputes being written: until then nobody may see totals that rest on them. */
   disputesUnderWay: number;
 }
@@ -92,7 +91,6 @@ export class Charging {
     for (const [channel, book] of options.journal.ledger.clients) {
       if (book.uncountersigned.length === 0) continue;
       const telling = this.#telling(channel);
-      telling.unsent = book.uncountersigned.map((record) => ({ record, origin: undefined }));
       telling.signedTotal = book.total;
       telling.writtenRow = options.journal.ledger.rows;
     }
@@ -112,24 +110,24 @@ export class Charging {
     }
     const { channel } = entry.payer;
     const [applied] = journal.append([entry], () => {
-      if (applied?.record !== undefined) this.#chargeWritten(channel, { record: applied.record, origin });
+      if (applied?.record !== undefined) this.#chargeWritten(channel, applied.record, origin);
     });
   }
 
   linkUp(channel: RawAddress, link: Link): void {
     const telling = this.#telling(channel);
     telling.links.add(link);
+    if (telling.outstanding === undefined) telling.toldRow = 0;
     this.#sendNext(telling);
   }
 
-  /** What it had not signed is told again, to the client's next link: it may never have read it. */
+  /** What it had not answered is told again, to the client's other link or its next: it may never have read it. */
   linkDown(channel: RawAddress, link: Link): void {
     const telling = this.#telling(channel);
     telling.links.delete(link);
+    if (telling.outstanding?.link !== link) return;
     telling.outstanding = undefined;
-    telling.unsent = this.#book(channel)
-      .uncountersigned.filter((record) => record.row <= telling.writtenRow)
-      .map((record) => ({ record, origin: undefined }));
+    telling.toldRow = 0;
     this.#sendNext(telling);
   }
 
@@ -240,11 +238,11 @@ export class Charging {
     return { boc: encodePayload(voucher), signature: signer.sign(payloadHash(voucher)) };
   }
 
-  #chargeWritten(channel: RawAddress, unsent: Unsent): void {
+  #chargeWritten(channel: RawAddress, record: ChargeRecord, origin: Link): void {
     const telling = this.#telling(channel);
-    telling.unsent.push(unsent);
-    telling.writtenRow = unsent.record.row;
-    this.#silent.push({ record: unsent.record, at: this.#options.clock.steadyMs() });
+    telling.writtenRow = record.row;
+    telling.origin = origin;
+    this.#silent.push({ record, at: this.#options.clock.steadyMs() });
     this.#dirty.add(telling);
   }
 
@@ -260,40 +258,32 @@ export class Charging {
     if (rows.length > 0) this.#options.journal.append([{ type: "settle", at: this.#options.clock.unixMs(), rows }]);
   }
 
-  /** The next charge, when the last was answered and there is a new total to sign. */
+  /**
+   * The next charge, when the last was answered or is overdue: every receipt above the countersigned total, so that a
+   * client can follow the chain from what it signed.
+   */
   #sendNext(telling: Telling): void {
-    const { unsent, outstanding, disputesUnderWay, links } = telling;
-    const [first] = unsent;
-    if (first === undefined || outstanding !== undefined || disputesUnderWay > 0) return;
-    const link = first.origin?.isOpen === true ? first.origin : [...links].at(-1);
-    if (link === undefined) return;
-    const batch = this.#nextBatch(telling);
-    const last = batch.at(-1)?.record;
-    if (last === undefined) return;
-    const total = totalThrough(this.#book(telling.channel), last);
+    if (telling.outstanding !== undefined || telling.disputesUnderWay > 0) return;
+    const book = this.#book(telling.channel);
+    const link = telling.origin?.isOpen === true ? telling.origin : [...telling.links].at(-1);
+    const batch = writtenCharges(book, telling.writtenRow);
+    const last = batch.at(-1);
+    if (link === undefined || last === undefined || last.row <= telling.toldRow) return;
+    const total = totalAfter(book, batch);
+    if (total <= book.signedFloor) return;
     const voucher = this.#chargeVoucher(telling.channel, { total, chain: last.chain });
     const hash = payloadHash(voucher);
-    telling.unsent = unsent.slice(batch.length);
-    telling.outstanding = { total, through: last.row, hash, sentAt: this.#options.clock.steadyMs() };
+    telling.outstanding = { total, through: last.row, hash, sentAt: this.#options.clock.steadyMs(), link };
+    telling.toldRow = last.row;
     telling.sent = [...telling.sent.filter((sent) => sent.total !== total), telling.outstanding].slice(
       -REMEMBERED_VOUCHERS,
     );
     if (total > telling.signedTotal) telling.signedTotal = total;
     link.send({
       type: "charge",
-      receipts: batch.map(({ record }) => receiptOf(record.entry)),
+      receipts: batch.map((record) => receiptOf(record.entry)),
       voucher: { boc: encodePayload(voucher), signature: this.#options.signer.sign(hash) },
     });
-  }
-
-  /** Receipts of one link, unless only more of them make a total that may be signed. Empty: nothing may be. */
-  #nextBatch(telling: Telling): readonly Unsent[] {
-    const book = this.#book(telling.channel);
-    const most = telling.unsent.slice(0, RECEIPTS_A_CHARGE);
-    const origin = most[0]?.origin;
-    const change = most.findIndex((unsent) => unsent.origin !== origin);
-    const ofOneLink = change === -1 ? most : most.slice(0, change);
-    return [ofOneLink, most].find((batch) => maySign(book, batch.at(-1)?.record)) ?? [];
   }
 
   #chargeVoucher(channel: RawAddress, position: Position): ChargeVoucher {
@@ -311,11 +301,12 @@ export class Charging {
     const made: Telling = {
       channel,
       links: new Set(),
-      unsent: [],
+      origin: undefined,
       outstanding: undefined,
       sent: [],
       signedTotal: 0n,
       writtenRow: 0,
+      toldRow: 0,
       disputesUnderWay: 0,
     };
     this.#tellings.set(channel, made);
@@ -323,18 +314,15 @@ export class Charging {
   }
 }
 
-/** Positions of one chain grow strictly, but where a dispute lowered them: there only what exceeds every signature is new. */
-function maySign(book: ClientBook, last: ChargeRecord | undefined): boolean {
-  return last !== undefined && totalThrough(book, last) > book.signedFloor;
+/** The oldest charges that are written and not countersigned, as many as one message holds. */
+function writtenCharges(book: ClientBook, writtenRow: number): readonly ChargeRecord[] {
+  const most = book.uncountersigned.slice(0, RECEIPTS_A_CHARGE);
+  const unwritten = most.findIndex((record) => record.row > writtenRow);
+  return unwritten === -1 ? most : most.slice(0, unwritten);
 }
 
-function totalThrough(book: ClientBook, last: ChargeRecord): Nanoton {
-  let total = book.countersigned?.total ?? NOTHING.total;
-  for (const record of book.uncountersigned) {
-    if (record.row > last.row) break;
-    total += record.amounts.charge;
-  }
-  return total;
+function totalAfter(book: ClientBook, batch: readonly ChargeRecord[]): Nanoton {
+  return batch.reduce((total, record) => total + record.amounts.charge, book.countersigned?.total ?? NOTHING.total);
 }
 
 function receiptOf(entry: ChargeEntry): SignedReceipt {

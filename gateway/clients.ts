@@ -311,6 +311,7 @@ export class Clients {
       worker: worker.link,
       steadyMs: () => clock.steadyMs(),
       ended: (ended, end) => workers.streamEnded(worker, ended, end),
+      unsigned: (ended, end) => workers.unsigned(worker, ended, end),
     });
     worker.streams.set(reservation.id, stream);
     peer.link.budget.giveBack();

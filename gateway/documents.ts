@@ -67,7 +67,9 @@ export class Documents {
   put(kind: DocumentKind, hashHex: string, bytes: Uint8Array, now: number): void {
     const key = keyOf(kind, hashHex);
     if (this.#stored.has(key)) return;
-    const facts = kind === "evidence" ? checkEvidence(bytes, hashHex, now) : checkCollateral(bytes, hashHex);
+    let facts: EvidenceFacts | undefined;
+    if (kind === "evidence") facts = checkEvidence(bytes, hashHex, now);
+    else checkCollateral(bytes, hashHex);
     this.#makeRoom(bytes.length);
     this.#stored.set(key, { bytes, facts });
     this.#bytes += bytes.length;
@@ -130,7 +132,7 @@ function supportedTier({ claims, hw }: EvidenceDocument): Tier {
   }
 }
 
-function checkCollateral(bytes: Uint8Array, hashHex: string): undefined {
+function checkCollateral(bytes: Uint8Array, hashHex: string): void {
   refuseUnless(bytes.length <= MAX_EVIDENCE_BYTES, "evidence_format");
   const digest = createHash("sha256").update(bytes).digest("hex");
   refuseUnless(digest === hashHex, "evidence_binding");

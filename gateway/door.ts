@@ -185,7 +185,10 @@ class Stranger {
     this.#phase = "checking";
     try {
       const admitted = await this.#check(text);
-      if (!this.#link.isOpen) return admitted.gone();
+      if (!this.#link.isOpen) {
+        admitted.gone();
+        return;
+      }
       this.#phase = admitted;
       this.#admitted();
       admitted.welcome();

@@ -20,7 +20,7 @@ import { Clients } from "./clients.ts";
 import { SYSTEM_CLOCK, unixSeconds, type Clock } from "./clock.ts";
 import { openDoor, type Admitted, type Door } from "./door.ts";
 import { Documents } from "./documents.ts";
-import { openJournal, type Journal } from "./journal.ts";
+import { openJournal, type Journal, type JournalEvents } from "./journal.ts";
 import { NOTHING, type LedgerSums } from "./ledger.ts";
 import { LIMITS, type Limits } from "./limits.ts";
 import { failureOf, type Link } from "./link.ts";
@@ -142,23 +142,23 @@ async function furnish(options: GatewayOptions, signer: Signer): Promise<House> 
   const limits = { ...LIMITS, ...options.limits };
   const random = options.random ?? ((length: number) => new Uint8Array(randomBytes(length)));
   const store = options.store ?? (await openSqliteStore({ path: join(options.dataDir, "ledger.sqlite") }));
-  let charging: Charging | undefined;
-  let workers: Workers | undefined;
+  let committed: JournalEvents["committed"] = () => undefined;
   const journal = await openJournal(store, {
-    committed(promised) {
-      workers?.promised(promised);
-      charging?.committed();
-    },
+    committed: (promised) => committed(promised),
     trouble: (code) =>
       log(code === undefined ? "the ledger can be written again" : `the ledger cannot be written: ${code}`),
   });
-  charging = new Charging({ journal, signer, networkId, channels, clock });
+  const charging = new Charging({ journal, signer, networkId, channels, clock });
   const documents = new Documents(limits.documentBytes);
   const pool = new Pool();
   const reservations = new Reservations();
   const { verifyOwnerProof, referencePrice = () => undefined } = options;
   const shared = { journal, charging, pool, documents, reservations, signer, networkId, feeBps, limits, clock };
-  workers = new Workers({ ...shared, verifyOwnerProof });
+  const workers = new Workers({ ...shared, verifyOwnerProof });
+  committed = (promised) => {
+    workers.promised(promised);
+    charging.committed();
+  };
   const clients = new Clients({
     ...shared,
     workers,

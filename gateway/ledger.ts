@@ -351,7 +351,7 @@ function isOwedTo(record: ChargeRecord, workerId: string): boolean {
 }
 
 function forgetIfDone(ledger: Ledger, record: ChargeRecord, book: ClientBook | undefined): void {
-  const isCountersigned = book === undefined || !book.uncountersigned.includes(record);
+  const isCountersigned = !book?.uncountersigned.includes(record);
   if (isCountersigned && record.isSettled) ledger.open.delete(record.row);
 }
 

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { WebSocket, type RawData } from "ws";
+import type { WebSocket } from "ws";
+import { type RawData } from "ws";
 import {
   Failure,
   HEARTBEAT_MS,

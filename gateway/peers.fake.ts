@@ -160,7 +160,7 @@ async function answerChallenge<In extends Incoming>(
   signer: Signer,
   overrides: LoginOverrides,
 ): Promise<void> {
-  const { gatewayKey, nonce } = (await peer.next("challenge" as In["type"])) as MessageOf<GatewayToClient, "challenge">;
+  const { gatewayKey, nonce } = (await peer.next("challenge")) as MessageOf<GatewayToClient, "challenge">;
   const time = overrides.time ?? Math.floor(Date.now() / 1000);
   const address = overrides.address ?? "";
   const message = linkMessage({ role, gatewayKey, nonce: overrides.nonce ?? nonce, time, address });

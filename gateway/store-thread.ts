@@ -37,7 +37,7 @@ function answerTo(request: StoreRequest): StoreAnswer {
 function perform(request: StoreRequest): readonly string[] {
   switch (request.type) {
     case "load":
-      return select.all(request.after, PAGE_ROWS).map((row) => String(row["body"]));
+      return select.all(request.after, PAGE_ROWS).map((row) => String(row.body));
     case "append":
       append(request.rows);
       return [];
@@ -63,7 +63,7 @@ function append(rows: readonly string[]): void {
 }
 
 function limit(bytes: number): void {
-  const pageSize = Number(database.prepare("PRAGMA page_size").get()?.["page_size"]);
+  const pageSize = Number(database.prepare("PRAGMA page_size").get()?.page_size);
   database.exec(`PRAGMA max_page_count = ${Math.max(1, Math.floor(bytes / pageSize))}`);
 }
 

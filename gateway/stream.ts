@@ -7,9 +7,9 @@ import type { Reservation } from "./reservations.ts";
 
 /** How a stream's relaying ended, as the gateway sees it. */
 export type StreamEnd =
-  /** FIN or ABORT of the worker; its receipt follows. */
-  | { readonly type: "ended"; readonly by: "fin" | "abort" }
-  /** The worker gave up without one. */
+  /** FIN or ABORT of the worker, or, told to stop, its receipt without one: now the receipt counts. */
+  | { readonly type: "ended"; readonly by: RelayedStream["endedBy"] }
+  /** The worker gave the code why there will be no receipt. */
   | { readonly type: "refused"; readonly code: FailureCode }
   | { readonly type: "worker-lost" }
   | { readonly type: "timed-out" }
@@ -26,6 +26,8 @@ export interface StreamContext {
   readonly steadyMs: () => number;
   /** Called once: the worker has nothing more to send. */
   readonly ended: (stream: Stream, end: StreamEnd) => void;
+  /** Called at most once after an end that is followed by a receipt: there will be none. */
+  readonly unsigned: (stream: Stream, end: StreamEnd) => void;
 }
 
 /** A client that takes no more than this many bytes late is cut off (NETWORK §1). */
@@ -70,8 +72,8 @@ export class Stream {
     });
     this.client = context.client.openRoute({
       receive: (message) => this.#fromClient(message),
-      closed: () => this.#cancel("cancelled"),
-      lost: () => this.#cancel("cancelled"),
+      closed: () => this.#cancelledByClient(),
+      lost: () => this.#cutOff("cancelled"),
       drained: () => undefined,
     });
   }
@@ -106,8 +108,13 @@ export class Stream {
 
   /** The worker, told to stop, has signed without a last frame. */
   endByReceipt(): void {
+    this.#closeClient("cancelled");
+    this.#finish({ type: "ended", by: "close" });
+  }
+
+  /** Nothing more is expected over the worker's end. */
+  release(): void {
     this.worker.link.closeRoute(this.worker);
-    this.#finish({ type: "refused", code: "cancelled" });
   }
 
   #fromClient(message: Buffer): void {
@@ -117,11 +124,11 @@ export class Stream {
     }
     const frame = message.subarray(ROUTE_BYTES);
     const type = this.#typeOf(frame);
-    if (type === undefined) return this.#refuseClient("bad_frame");
-    if (this.isRequestWhole) return this.#refuseClient("data_after_fin");
+    if (type === undefined) return this.#cutOff("bad_frame");
+    if (this.isRequestWhole) return this.#cutOff("data_after_fin");
     this.#requestBytes += frame.length;
     if (this.#requestBytes > sealedBytes(this.context.reservation.maxPromptBytes)) {
-      return this.#refuseClient("reservation_exceeded");
+      return this.#cutOff("reservation_exceeded");
     }
     this.#requestHash.update(frame);
     if (type === DATA) this.#requestCapacity += frameCapacity(frame.length);
@@ -139,8 +146,8 @@ export class Stream {
     this.#responseHash.update(frame);
     if (this.#isClientThere) this.#deliver(message, frame, type);
     if (type === DATA) return;
-    this.worker.link.closeRoute(this.worker);
     this.#closeClient();
+    // The worker's end stays open for the receipt, or for the code that says why there will be none.
     this.#finish({ type: "ended", by: type === ABORT ? "abort" : "fin" });
   }
 
@@ -150,7 +157,7 @@ export class Stream {
       this.#deliveredTokens += tokensThatFit(frame.length);
     }
     this.client.link.forward(this.client, message);
-    if (this.client.buffered > MOST_BUFFERED) this.#cancel("client_too_slow");
+    if (this.client.buffered > MOST_BUFFERED) this.#cutOff("client_too_slow");
   }
 
   /** An ABORT ends the request; the route stays, since the worker's own end comes over it. */
@@ -159,18 +166,19 @@ export class Stream {
     this.deadline = Math.min(this.deadline, this.context.steadyMs() + LAST_WORD_MS);
   }
 
-  /** The client wants or gets no more; the worker may still say what it is owed. */
-  #cancel(code: "cancelled" | "client_too_slow"): void {
-    if (this.#end !== undefined || !this.#isClientThere) return;
+  /** It wants no more; what is under way still goes to it, since it is charged for that. */
+  #cancelledByClient(): void {
+    if (this.#end !== undefined || this.wasCancelled) return;
     this.wasCancelled = true;
-    this.#closeClient(code === "cancelled" ? undefined : code);
-    this.#tellWorker(code);
+    this.#tellWorker("cancelled");
   }
 
-  /** Its own fault: the worker is told to stop, and what was delivered until then is charged. */
-  #refuseClient(code: FailureCode): void {
-    this.wasCancelled = true;
+  /** The client gets no more: it is gone, too slow, or broke a rule. What was delivered until now is charged. */
+  #cutOff(code: FailureCode): void {
+    if (this.#end !== undefined || !this.#isClientThere) return;
     this.#closeClient(code);
+    if (this.wasCancelled) return;
+    this.wasCancelled = true;
     this.#tellWorker(code);
   }
 
@@ -181,11 +189,13 @@ export class Stream {
   }
 
   #workerClosed(code: FailureCode): void {
+    if (this.#end !== undefined) return this.context.unsigned(this, { type: "refused", code });
     this.#closeClient(code);
     this.#finish({ type: "refused", code });
   }
 
   #workerLost(): void {
+    if (this.#end !== undefined) return this.context.unsigned(this, { type: "worker-lost" });
     this.#closeClient("worker_crashed");
     this.#finish({ type: "worker-lost" });
   }

@@ -167,8 +167,6 @@ export class Workers {
     if (this.#byId.get(peer.workerId) === peer) this.#byId.delete(peer.workerId);
     for (const offer of peer.offers.values()) this.#dropOffer(offer);
     peer.offers.clear();
-    for (const { stream } of peer.awaited.values()) this.#options.reservations.end(stream.context.reservation);
-    peer.awaited.clear();
     if (peer.owner === undefined) return;
     const siblings = this.#byOwner.get(peer.owner);
     siblings?.delete(peer);
@@ -206,12 +204,12 @@ export class Workers {
       peer.awaited.set(reservation.id, { stream, relayed: stream.relayed(end.by) });
       return;
     }
-    if (end.type === "refused" && stream.wasCancelled) {
-      peer.awaited.set(reservation.id, { stream, relayed: stream.relayed("close") });
-      return;
-    }
-    if (isWorkersFault(end, stream)) this.failed(peer.workerId, reservation.account.key, 1);
-    this.#release(stream);
+    this.#endWithout(peer, stream, end);
+  }
+
+  /** After its last frame the worker said that no receipt will follow, or was lost. */
+  unsigned(peer: WorkerPeer, stream: Stream, end: StreamEnd): void {
+    if (peer.awaited.delete(stream.context.reservation.id)) this.#endWithout(peer, stream, end);
   }
 
   failed(workerId: string, client: string, weight: 0.5 | 1): void {
@@ -245,7 +243,8 @@ export class Workers {
     const seconds = unixSeconds(clock);
     for (const peer of this.#byId.values()) {
       for (const stream of peer.streams.values()) if (stream.deadline <= now) stream.expire();
-      for (const awaited of peer.awaited.values()) if (awaited.stream.deadline <= now) this.#unsigned(peer, awaited);
+      for (const awaited of peer.awaited.values())
+        if (awaited.stream.deadline <= now) this.unsigned(peer, awaited.stream, { type: "timed-out" });
       for (const [root, offer] of peer.offers) {
         if (offer.terms.notAfter > seconds) continue;
         this.#dropOffer(offer);
@@ -365,6 +364,7 @@ export class Workers {
     const awaited = peer.awaited.get(reservationId);
     if (awaited === undefined) return peer.link.error("reservation_unknown");
     peer.awaited.delete(reservationId);
+    awaited.stream.release();
     peer.link.budget.giveBack();
     try {
       this.#settleReceipt(peer, awaited, message);
@@ -423,12 +423,9 @@ export class Workers {
     pool.outcome(offer.workerId, { type: "success", secondsPerThousand }, clock.steadyMs());
   }
 
-  /** No receipt came in time: nothing is charged. */
-  #unsigned(peer: WorkerPeer, { stream }: Awaited): void {
-    const { reservation } = stream.context;
-    peer.awaited.delete(reservation.id);
-    if (!stream.wasCancelled)
-      this.failed(peer.workerId, reservation.account.key, stream.deliveredFrames === 0 ? 0.5 : 1);
+  /** No receipt: nothing is charged. */
+  #endWithout(peer: WorkerPeer, stream: Stream, end: StreamEnd): void {
+    if (isWorkersFault(end, stream)) this.failed(peer.workerId, stream.context.reservation.account.key, 1);
     this.#release(stream);
   }
 
@@ -436,6 +433,7 @@ export class Workers {
   #release(stream: Stream): void {
     const { reservations, clock } = this.#options;
     const { reservation } = stream.context;
+    stream.release();
     const mayRetry = stream.deliveredFrames === 0 && !stream.wasCancelled && reservation.link.isOpen;
     if (mayRetry && reservations.retry(reservation, clock.steadyMs())) return;
     reservations.end(reservation);
