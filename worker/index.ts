@@ -23,7 +23,6 @@ export type { EngineProcess, EngineProcessEvents, Spawn } from "./control/spawn.
 export type { Engine, EngineState, NewJob, RunningJob } from "./serving/engine.ts";
 export type { GatewayAddress } from "./serving/gateway-address.ts";
 export type { Keys } from "./serving/identity.ts";
-export type { Keys } from "./serving/identity.ts";
 export type { LinkState, Owner } from "./serving/link.ts";
 export type { GatewayStatus, ModelStatus, ServingStatus, Totals } from "./serving/status.ts";
 export type { VoucherReport } from "./serving/vouchers.ts";
@@ -51,8 +50,6 @@ export interface WorkerOptions {
   readonly owner?: Owner;
   /** Where the owner's WorkerChannel at a gateway would be; else the first one a gateway names stands. */
   readonly channelAt?: (gateway: GatewayAddress) => string | undefined;
-  /** Where the identity key is kept; else a file of the data folder. */
-  readonly keys?: Keys;
   readonly attester?: Attester;
   readonly clock?: Clock;
   /** How engine processes are started. */
