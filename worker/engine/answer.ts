@@ -172,6 +172,7 @@ export class AnswerReader {
 
   #readAfterCall(): boolean {
     const { after, canRepeat } = this.#callMarks();
+    this.#held = this.#held.trimStart();
     const found = flexible(after.trim()).exec(this.#held);
     if (found?.index === 0) {
       this.#held = this.#held.slice(found[0].length);
@@ -179,7 +180,7 @@ export class AnswerReader {
       else this.#stop();
       return true;
     }
-    if (after.trim().startsWith(this.#held.trim()) || this.#held.length < after.length) return false;
+    if (compact(after).startsWith(compact(this.#held))) return false;
     this.#enter("text", true);
     return true;
   }
@@ -222,14 +223,14 @@ export class AnswerReader {
   }
 }
 
-/** The mark that begins first; of several there, the longest. */
+/** The mark that is complete first, as if the text had come one character at a time; of several, the longest. */
 function firstMark(text: string, marks: readonly string[]): { at: number; mark: string } | undefined {
   let first: { at: number; mark: string } | undefined;
   for (const mark of marks) {
     const at = text.indexOf(mark);
     if (at === -1) continue;
-    if (first === undefined || at < first.at || (at === first.at && mark.length > first.mark.length))
-      first = { at, mark };
+    const lead = first === undefined ? 1 : first.at + first.mark.length - (at + mark.length);
+    if (lead > 0 || (lead === 0 && mark.length > (first?.mark.length ?? 0))) first = { at, mark };
   }
   return first;
 }
@@ -256,4 +257,8 @@ function flexible(mark: string): RegExp {
     .map((part) => part.replace(/[.*+?^${}()|[\]\\]/gu, "\\$&"))
     .join("\\s*");
   return new RegExp(pattern, "u");
+}
+
+function compact(text: string): string {
+  return text.replace(/\s/gu, "");
 }

@@ -1,10 +1,5 @@
 import type { FinishReason } from "../../protocol/index.ts";
-import type {
-  EvaluationPriority,
-  LlamaContextSequence,
-  SequenceEvaluateOptions,
-  Token,
-} from "node-llama-cpp";
+import type { EvaluationPriority, LlamaContextSequence, SequenceEvaluateOptions, Token } from "node-llama-cpp";
 import type { Member } from "./batching.ts";
 
 /** What a generation tells while it runs, and asks. */

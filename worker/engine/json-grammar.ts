@@ -50,8 +50,7 @@ export class JsonGrammar {
     const keywords = this.#understood(schema);
     if (typeof keywords.$ref === "string") return this.#reference(keywords.$ref);
     if ("const" in keywords) return literal(JSON.stringify(keywords.const));
-    if (Array.isArray(keywords.enum))
-      return alternatives(keywords.enum.map((value) => literal(JSON.stringify(value))));
+    if (Array.isArray(keywords.enum)) return alternatives(keywords.enum.map((value) => literal(JSON.stringify(value))));
     const choices = keywords.anyOf ?? keywords.oneOf;
     if (Array.isArray(choices)) return alternatives(choices.map((choice: unknown) => this.#named(this.#value(choice))));
     const type = keywords.type ?? impliedType(keywords);

@@ -27,7 +27,10 @@ export function samplingOptions({ body, randomSeed, generated }: SamplingInputs)
     topP: body.top_p ?? DEFAULTS.topP,
     minP: body.min_p ?? DEFAULTS.minP,
     // A continued answer goes on from another point of the same stream of chance.
-    seed: body.seed === undefined || body.seed === null ? randomSeed : (body.seed + (body.cocoon?.continue.usedTokens ?? 0)) % 2 ** 32,
+    seed:
+      body.seed === undefined || body.seed === null
+        ? randomSeed
+        : (body.seed + (body.cocoon?.continue.usedTokens ?? 0)) % 2 ** 32,
     ...(isPenalised && {
       repeatPenalty: {
         punishTokens: () => generated().slice(-PENALTY_TOKENS),
