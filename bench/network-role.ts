@@ -1,0 +1,123 @@
+/** One role of the network in a process of its own, started by `bench/network.ts` and told what to be. */
+import { mkdirSync } from "node:fs";
+import { createClient, serveOpenAi } from "../client/index.ts";
+import { localChannels, startGateway } from "../gateway/index.ts";
+import { DEVNET_NETWORK_ID, devnetAddress, devnetKey } from "../devnet/index.ts";
+import { DEMO_POLICY, type PriceSheet } from "../protocol/index.ts";
+import { startWorker, type EnginePlan } from "../worker/index.ts";
+import { stampingEngine } from "./stamping-engine.ts";
+
+/** Sent once, first. */
+export type RoleOrder =
+  | { readonly role: "gateway"; readonly folder: string }
+  | {
+      readonly role: "worker";
+      readonly folder: string;
+      readonly gatewayUrl: string;
+      readonly plan: EnginePlan | undefined;
+    }
+  | { readonly role: "client"; readonly folder: string; readonly gatewayUrl: string; readonly manifestRoot: string };
+
+/** What a role answers: once when it is up, then at each `measure`. */
+export type RoleReport =
+  | { readonly type: "up"; readonly url: string; readonly manifestRoot: string }
+  | { readonly type: "failed"; readonly message: string }
+  | { readonly type: "measured"; readonly cpuMs: number; readonly residentBytes: number };
+
+export const BENCH_API_KEY = "sk-cocoon-bench";
+export const BENCH_MODEL = "bench";
+
+/** Low enough that a trial amount of devnet coins outlasts any run. */
+const PRICE: PriceSheet = { prompt: 100_000n, cached: 10_000n, completion: 1_000_000n };
+const SEED = 9;
+const GATEWAY = devnetKey(SEED, "gateway");
+const CLIENT = devnetKey(SEED, "client");
+const CHANNEL = devnetAddress(SEED, "channel");
+const STAMPING_ROOT = "5a".repeat(32);
+
+async function start(order: RoleOrder): Promise<RoleReport> {
+  mkdirSync(order.folder, { recursive: true });
+  switch (order.role) {
+    case "gateway":
+      return await gatewayRole(order.folder);
+    case "worker":
+      return await workerRole(order);
+    case "client":
+      return await clientRole(order);
+  }
+}
+
+async function gatewayRole(folder: string): Promise<RoleReport> {
+  const channels = localChannels();
+  const balance = 10n ** 15n;
+  const view = {
+    paymentKey: CLIENT.publicKey,
+    balance,
+    charged: 0n,
+    acked: 0n,
+    creditLimit: balance,
+    isClosing: false,
+  };
+  channels.open(CHANNEL, view);
+  const gateway = await startGateway({
+    dataDir: folder,
+    networkId: DEVNET_NETWORK_ID,
+    channels,
+    seed: GATEWAY.seed,
+    // Whoever says so is the owner here: what is measured is the path of a request, not a login.
+    verifyOwnerProof: (proof) => proof.address,
+    limits: { openReservations: 1000 },
+  });
+  return { type: "up", url: gateway.httpUrl, manifestRoot: "" };
+}
+
+async function workerRole(order: Extract<RoleOrder, { role: "worker" }>): Promise<RoleReport> {
+  const { folder, gatewayUrl, plan } = order;
+  const address = devnetAddress(SEED, "owner");
+  const proof = { address, stateInit: new Uint8Array(1), domain: "bench", timestamp: 0, signature: new Uint8Array(64) };
+  const worker = await startWorker({
+    dataFolder: folder,
+    gateways: [{ url: gatewayUrl, key: GATEWAY.publicKey }],
+    models: [
+      plan === undefined
+        ? { id: BENCH_MODEL, price: PRICE, engine: stampingEngine(), manifestRoot: STAMPING_ROOT, bytes: 1 }
+        : { id: BENCH_MODEL, price: PRICE, plan },
+    ],
+    networkId: DEVNET_NETWORK_ID,
+    owner: { address, proof },
+  });
+  await worker.untilOffered();
+  return { type: "up", url: "", manifestRoot: worker.status().models[0]?.manifestRoot ?? "" };
+}
+
+async function clientRole(order: Extract<RoleOrder, { role: "client" }>): Promise<RoleReport> {
+  const client = createClient({
+    gateway: { url: order.gatewayUrl, key: GATEWAY.publicKey },
+    policy: DEMO_POLICY,
+    paymentSeed: CLIENT.seed,
+    channel: { networkId: DEVNET_NETWORK_ID, address: CHANNEL },
+    catalogue: [{ id: BENCH_MODEL, manifestRoot: order.manifestRoot }],
+    stateFolder: order.folder,
+  });
+  await client.ready();
+  const endpoint = await serveOpenAi({ client, apiKey: BENCH_API_KEY, minTier: "software" });
+  return { type: "up", url: endpoint.baseUrl, manifestRoot: order.manifestRoot };
+}
+
+function measure(): RoleReport {
+  const { user, system } = process.cpuUsage();
+  return { type: "measured", cpuMs: (user + system) / 1000, residentBytes: process.memoryUsage.rss() };
+}
+
+if (process.send !== undefined) {
+  const tell = (report: RoleReport): void => void process.send?.(report);
+  process.on("disconnect", () => process.exit(0));
+  process.on("message", (message: RoleOrder | "measure") => {
+    if (message === "measure") tell(measure());
+    else {
+      start(message).then(tell, (error: unknown) =>
+        tell({ type: "failed", message: error instanceof Error ? error.message : "failed" }),
+      );
+    }
+  });
+}
