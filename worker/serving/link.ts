@@ -307,8 +307,8 @@ class GatewayLink implements Link {
 
   #giveUp(attempt: Attempt, code: FailureCode, message: string): void {
     attempt.reason = { code, message };
-    attempt.socket.close();
     this.#onClose(attempt, message);
+    attempt.socket.close();
   }
 
   #onClose(attempt: Attempt, reason: string): void {
