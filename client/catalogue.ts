@@ -58,11 +58,17 @@ export function findModel(catalogue: Catalogue, name: string): CatalogueModel {
 }
 
 const DEFAULT_MAX_TOKENS = 2048;
+/** Where the context is not known: most models have room for it beside a prompt. */
+const CAUTIOUS_MAX_TOKENS = 1024;
 
-/** What to reserve when a request names no limit: half of the context at most, so that the prompt has room. */
-export function defaultMaxTokens({ contextTokens, defaultMaxTokens: chosen }: CatalogueModel): number {
-  if (chosen !== undefined) return chosen;
+/**
+ * What to reserve when a request names no limit: half of the context at most, so that the prompt has room. `seenContext` is
+ * what a verified offer of this model said.
+ */
+export function defaultMaxTokens(model: CatalogueModel, seenContext: number | undefined): number {
+  const contextTokens = model.contextTokens ?? seenContext;
+  if (model.defaultMaxTokens !== undefined) return model.defaultMaxTokens;
   return contextTokens === undefined
-    ? DEFAULT_MAX_TOKENS
+    ? CAUTIOUS_MAX_TOKENS
     : Math.max(1, Math.min(DEFAULT_MAX_TOKENS, contextTokens >> 1));
 }

@@ -144,6 +144,7 @@ export function assembleClient(options: ClientOptions, platform: Platform): Clie
     account,
     conversations: createConversations(random(16)),
     offers: new Map(),
+    contexts: new Map(),
     catalogue,
     policy,
     gatewayKey: gateway.key,

@@ -15,24 +15,26 @@ export interface Enclosure {
 
 /** A body serialised once, before it is known which worker gets it; a long prompt is not walked again at a retry. */
 export interface SealedBody {
-  /** At most this many bytes of plaintext, whatever the reservation is called. */
+  /** At most this many bytes of plaintext, whatever the reservation is called and allows. */
   readonly maxBytes: number;
   plaintext(enclosure: Enclosure): Uint8Array;
   toJSON(): string;
 }
 
+/** As many as a request may ask for. */
+const MOST_TOKENS = 1_000_000;
 const LONGEST_RESERVATION_ID = "x".repeat(64);
 const ANY_HASH = "0".repeat(64);
 
 /** The bytes are those of the protocol's `encodeSealedRequest`. */
-export function sealedBody({ path, body }: ModelRequest, maxTokens: number): SealedBody {
+export function sealedBody({ path, body }: ModelRequest): SealedBody {
   const head = `{"v":1,"path":"${path}","body":`;
   const encoded = utf8(head + JSON.stringify(body));
   const tail = (enclosure: Enclosure): Uint8Array =>
     utf8(
       `,"maxTokens":${enclosure.maxTokens},"reservationId":${JSON.stringify(enclosure.reservationId)},"offerHash":"${enclosure.offerHash}"}`,
     );
-  const longest = tail({ maxTokens, reservationId: LONGEST_RESERVATION_ID, offerHash: ANY_HASH });
+  const longest = tail({ maxTokens: MOST_TOKENS, reservationId: LONGEST_RESERVATION_ID, offerHash: ANY_HASH });
   return {
     maxBytes: encoded.length + longest.length,
     plaintext(enclosure) {

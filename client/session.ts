@@ -82,6 +82,8 @@ export interface RequestPorts {
   readonly account: Account;
   readonly conversations: Conversations;
   readonly offers: OfferCache;
+  /** Context lengths that verified offers named, by manifest root. */
+  readonly contexts: Map<string, number>;
   readonly catalogue: Catalogue;
   readonly policy: Policy;
   /** 32 bytes. */
@@ -99,6 +101,8 @@ const CANDIDATES = 3;
 const DEADLINE_MS = 600_000;
 /** A second reservation is for what a first could not know: renewed evidence, a forgotten session, a link that dropped. */
 const MAX_RESERVATIONS = 3;
+/** A request that names no limit is tried with less while the context is too short, down to this. */
+const LEAST_DEFAULT_TOKENS = 64;
 
 /** One request: reserve, verify, seal, open. Returns its cancel; the listener is not called before that. */
 export function runRequest(
@@ -153,19 +157,28 @@ class Request {
   }
 
   async #run(): Promise<void> {
-    const model = findModel(this.#ports.catalogue, this.#request.body.model);
-    const maxTokens = maxTokensOf(this.#request) ?? defaultMaxTokens(model);
-    const body = sealedBody(this.#request, maxTokens);
-    const conversation = this.#ports.conversations.nameOf(this.#request);
+    const { catalogue, conversations, contexts } = this.#ports;
+    const model = findModel(catalogue, this.#request.body.model);
+    const named = maxTokensOf(this.#request);
+    const body = sealedBody(this.#request);
+    const conversation = conversations.nameOf(this.#request);
+    let maxTokens = named ?? defaultMaxTokens(model, contexts.get(model.manifestRoot));
     for (let round = 1; ; round++) {
-      const reserved = await this.#reserve(model, body, maxTokens, conversation);
-      const failure = await this.#tryCandidates(reserved, { model, body, maxTokens, conversation });
+      const failure = await this.#attempt({ model, body, maxTokens, conversation });
       if (failure === undefined || this.#hasEnded()) return;
-      if (round === MAX_RESERVATIONS || !needsNewReservation(failure)) throw failure;
+      const mayShrink = named === undefined && maxTokens > LEAST_DEFAULT_TOKENS && failure.code === "context_overflow";
+      if (mayShrink) maxTokens = Math.max(LEAST_DEFAULT_TOKENS, maxTokens >> 2);
+      else if (round >= MAX_RESERVATIONS || !needsNewReservation(failure)) throw failure;
     }
   }
 
-  async #reserve(model: CatalogueModel, body: SealedBody, maxTokens: number, conversation: string): Promise<Reserved> {
+  /** One reservation and its candidates. */
+  async #attempt(plan: Plan): Promise<Failure | undefined> {
+    const reply = await this.#reserve(plan);
+    return reply instanceof Failure ? reply : this.#tryCandidates(reply, plan);
+  }
+
+  async #reserve({ model, body, maxTokens, conversation }: Plan): Promise<Reserved | Failure> {
     const { link, policy, maxPrice, conversations } = this.#ports;
     const preferWorker = conversations.workerOf(conversation);
     const reply = await link.reserve({
@@ -178,11 +191,7 @@ class Request {
       candidates: CANDIDATES,
       ...(preferWorker === undefined ? {} : { preferWorker }),
     });
-    if (reply.type === "reserved") return reply;
-    if (reply.code === "tier_too_low") throw tierTooLow(reply.tiersOffered);
-    const price = reply.lowestPrice;
-    const detail = price === undefined ? undefined : `lowest now: ${price.prompt},${price.cached},${price.completion}`;
-    throw new ClientFailure(reply.code, detail, { tiersOffered: reply.tiersOffered });
+    return reply.type === "reserved" ? reply : refusalOf(reply);
   }
 
   /** Undefined once one answered; else why the last did not. Each is verified like the first. */
@@ -203,6 +212,7 @@ class Request {
       const failure = await this.#ask(verified, reserved, plan);
       if (failure === undefined || this.#hasEnded()) return undefined;
       last = failure;
+      if (failure.code === "context_overflow") return this.#again(candidate, failure);
       if (isSpent(failure) && asked > 1) return this.#again(candidate, failure);
       if (!this.#mayGoOn(failure)) throw failure;
       if (needsNewReservation(failure)) return this.#again(candidate, failure);
@@ -235,7 +245,9 @@ class Request {
         maxFeeBps,
         now: Math.floor(now() / 1000),
       };
-      return verifyCandidate(candidate, worker, feeBps, expected, offers);
+      const verified = verifyCandidate(candidate, worker, feeBps, expected, offers);
+      this.#ports.contexts.set(model.manifestRoot, verified.offer.contextTokens);
+      return verified;
     } catch (error) {
       if (error instanceof Failure) return error;
       throw error;
@@ -356,6 +368,15 @@ interface Plan {
   readonly body: SealedBody;
   readonly maxTokens: number;
   readonly conversation: string;
+}
+
+function refusalOf({ code, tiersOffered, lowestPrice }: MessageOf<GatewayToClient, "refused">): Failure {
+  if (code === "tier_too_low") return tierTooLow(tiersOffered);
+  return new ClientFailure(code, lowestPrice === undefined ? undefined : lowestNow(lowestPrice), { tiersOffered });
+}
+
+function lowestNow({ prompt, cached, completion }: PriceSheet): string {
+  return `the lowest price now is ${prompt},${cached},${completion}`;
 }
 
 /** What a gateway says of a reservation that the worker before has used up. */
