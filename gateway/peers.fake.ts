@@ -45,6 +45,9 @@ import { isSignedBy, importPublicKey, signerFromSeed, type Signer } from "./sign
 export const ROOT = "11".repeat(32);
 export const PRICE: PriceSheet = { prompt: 1_000_000n, cached: 500_000n, completion: 4_000_000n };
 
+/** What a peer needs to know of a gateway. */
+export type Dialled = Pick<Gateway, "url" | "httpUrl" | "gatewayKey">;
+
 type Incoming = GatewayToClient | GatewayToWorker;
 
 /** A socket whose messages can be awaited in any order. */
@@ -136,18 +139,18 @@ export interface LoginOverrides {
 }
 
 export type Keyed<In extends Incoming> = RawPeer<In> & { readonly signer: Signer };
-export type FakeWorker = Keyed<GatewayToWorker> & { readonly workerId: string; readonly gateway: Gateway };
-export type FakeClient = Keyed<GatewayToClient> & { readonly channel: string; readonly gateway: Gateway };
+export type FakeWorker = Keyed<GatewayToWorker> & { readonly workerId: string; readonly gateway: Dialled };
+export type FakeClient = Keyed<GatewayToClient> & { readonly channel: string; readonly gateway: Dialled };
 
 /** A worker whose challenge is answered; the welcome is left to be read. */
-export async function dialWorker(gateway: Gateway, overrides: LoginOverrides = {}): Promise<FakeWorker> {
+export async function dialWorker(gateway: Dialled, overrides: LoginOverrides = {}): Promise<FakeWorker> {
   const signer = signerFromSeed(overrides.seed ?? randomBytes(32));
   const peer = new RawPeer(`${gateway.url}/v1/worker`, parseGatewayToWorker);
   await answerChallenge(peer, "worker", signer, overrides);
   return Object.assign(peer, { signer, workerId: workerIdOf(signer.publicKey), gateway });
 }
 
-export async function dialClient(gateway: Gateway, overrides: LoginOverrides = {}): Promise<FakeClient> {
+export async function dialClient(gateway: Dialled, overrides: LoginOverrides = {}): Promise<FakeClient> {
   const signer = signerFromSeed(overrides.seed ?? randomBytes(32));
   const peer = new RawPeer(`${gateway.url}/v1/client`, parseGatewayToClient);
   await answerChallenge(peer, "client", signer, overrides);
@@ -180,12 +183,14 @@ export interface ServeOverrides extends LoginOverrides {
   readonly price?: PriceSheet;
   readonly slots?: number;
   readonly contextTokens?: number;
+  /** Leaves the welcome to be read by the test. */
+  readonly keepWelcome?: boolean;
 }
 
 /** A worker that has put its evidence and whose offer was accepted. */
-export async function servingWorker(gateway: Gateway, overrides: ServeOverrides = {}): Promise<FakeWorker> {
+export async function servingWorker(gateway: Dialled, overrides: ServeOverrides = {}): Promise<FakeWorker> {
   const worker = await dialWorker(gateway, overrides);
-  await worker.next("welcome");
+  if (overrides.keepWelcome !== true) await worker.next("welcome");
   await offer(worker, overrides);
   await worker.next("offer_accepted");
   return worker;
@@ -252,7 +257,7 @@ export function hashOf(evidence: Uint8Array): string {
 }
 
 /** The HTTP status of the answer. */
-export async function putEvidence(gateway: Gateway, evidence: Uint8Array, hashHex = hashOf(evidence)): Promise<number> {
+export async function putEvidence(gateway: Dialled, evidence: Uint8Array, hashHex = hashOf(evidence)): Promise<number> {
   const response = await fetch(`${gateway.httpUrl}/v1/evidence/${hashHex}`, {
     method: "PUT",
     body: Buffer.from(evidence),
@@ -418,13 +423,13 @@ export function chargeVoucher(client: FakeClient, message: MessageOf<GatewayToCl
   return payload;
 }
 
-export function payoutVoucher(gateway: Gateway, voucher: SignedVoucher | null): PayoutVoucher {
+export function payoutVoucher(gateway: Dialled, voucher: SignedVoucher | null): PayoutVoucher {
   const payload = parsePayload(checked(gateway, voucher).boc);
   if (payload.type !== "payout") throw new Error(`a ${payload.type} voucher`);
   return payload;
 }
 
-function checked(gateway: Gateway, voucher: SignedVoucher | null): SignedVoucher {
+function checked(gateway: Dialled, voucher: SignedVoucher | null): SignedVoucher {
   const key = importPublicKey(gateway.gatewayKey);
   if (voucher === null || key === undefined) throw new Error("no voucher");
   if (!isSignedBy(key, payloadHash(parsePayload(voucher.boc)), voucher.signature))
