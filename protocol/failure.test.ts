@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import test from "node:test";
 import { codeOf, Failure, FAILURES, isFailureCode, type FailureCode } from "./failure.ts";
 import { FAILURE_TEXT } from "./text/failures.ts";
@@ -14,6 +15,13 @@ const SPECIFIED =
 
 test("every code of the specification stands in the table", () => {
   for (const code of SPECIFIED.split(" ")) assert.ok(isFailureCode(code), code);
+});
+
+test("the specification's table of codes is this one", async () => {
+  const specification = await readFile(new URL("README.md", import.meta.url), "utf8");
+  const rows = specification.matchAll(/^\| `(\w+)` \| (client|worker|gateway|network) \| (yes|no) \|/gm);
+  const written = [...rows].map(([, code = "", blame, retry]) => [code, { blame, retry: retry === "yes" }]);
+  assert.deepEqual(written, Object.entries(FAILURES));
 });
 
 test("every code is one word in snake_case and fits a small frame", () => {

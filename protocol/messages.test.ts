@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import test from "node:test";
 import { hasCode } from "./failure.fake.ts";
 import { Failure } from "./failure.ts";
@@ -212,6 +213,20 @@ for (const { name, parse, messages } of LINKS) {
     }
   });
 }
+
+test("the specification lists every message with its fields, on its own link", async () => {
+  const specification = await readFile(new URL("README.md", import.meta.url), "utf8");
+  for (const { name, messages } of LINKS) {
+    const [, table = ""] = specification.toLowerCase().split(`### ${name}\n`);
+    const rows = (table.split("\n### ")[0] ?? "").split("\n").filter((line) => line.startsWith("| `"));
+    const described = (type: string): string => rows.filter((row) => row.startsWith(`| \`${type}\``)).join(" ");
+    for (const { type, ...fields } of messages)
+      for (const field of Object.keys(fields))
+        assert.match(described(type), new RegExp(`\\b${field}\\b`, "i"), `${name}: ${type}`);
+    const types = new Set(messages.map((message) => message.type as string));
+    assert.deepEqual(new Set(rows.map((row) => row.split("`")[1])), types, name);
+  }
+});
 
 test("a message of another link is refused: a client cannot speak as a gateway", () => {
   for (const { name, parse, messages } of LINKS)

@@ -242,7 +242,11 @@ async function recordStream(session: Session, sessionId: string, script: Script)
   };
 }
 
-function link(role: "worker" | "client", sign: (message: Uint8Array) => Uint8Array, address: string): SessionVector["linkWorker"] {
+function link(
+  role: "worker" | "client",
+  sign: (message: Uint8Array) => Uint8Array,
+  address: string,
+): SessionVector["linkWorker"] {
   const nonce = seed(role === "worker" ? 0xb0 : 0xb1);
   const message = linkMessage({ role, gatewayKey, nonce, time: NOW, address });
   return { nonce: toHex(nonce), address, message: toHex(message), sig: toHex(sign(message)) };

@@ -83,7 +83,11 @@ export interface SessionVector {
     readonly sig: string;
   };
   /** Message sequences of stream 3, direction 1, with the code a reader ends in. */
-  readonly refused: readonly { readonly id: string; readonly messages: readonly string[]; readonly code: FailureCode }[];
+  readonly refused: readonly {
+    readonly id: string;
+    readonly messages: readonly string[];
+    readonly code: FailureCode;
+  }[];
 }
 
 interface LinkVector {
@@ -152,7 +156,10 @@ export const SESSION_CHECKS: Readonly<Record<string, (vector: SessionVector) => 
     const identityKey = fromHex(vector.ikPub);
     const gatewayKey = fromHex(vector.gatewayKey);
     const expected = { identityKey, gatewayKey, manifestRoot: vector.manifestRoot, now: vector.now };
-    assert.equal(verifyOffer(bytes, fromHex(vector.offerSig), expected, verifySignature).manifestRoot, vector.manifestRoot);
+    assert.equal(
+      verifyOffer(bytes, fromHex(vector.offerSig), expected, verifySignature).manifestRoot,
+      vector.manifestRoot,
+    );
     assert.equal(offerHashOf(bytes), vector.offerHash);
   },
 
@@ -223,7 +230,10 @@ export const SESSION_CHECKS: Readonly<Record<string, (vector: SessionVector) => 
       assert.deepEqual(encodeReceipt(receipt), bytes);
       assert.equal(toHex(hash(...stream.requestFrames.map(fromHex))), stream.requestHash);
       assert.equal(toHex(hash(...stream.responseFrames.map(fromHex))), stream.responseHash);
-      assert.deepEqual([toHex(receipt.requestHash), toHex(receipt.responseHash)], [stream.requestHash, stream.responseHash]);
+      assert.deepEqual(
+        [toHex(receipt.requestHash), toHex(receipt.responseHash)],
+        [stream.requestHash, stream.responseHash],
+      );
       assert.equal(receipt.offerHash, vector.offerHash);
       assert.equal(receipt.finish, stream.end === "fin" ? "stop" : "failed");
       assert.equal(toHex(receiptHashOf(bytes)), stream.receiptHash);

@@ -13,7 +13,8 @@ const FOLDER = process.env.COCOON_VECTORS ?? resolve(import.meta.dirname, "../..
 if (existsSync(FOLDER)) {
   const session = read("acn1/session-1.json") as SessionVector;
   for (const [claim, check] of Object.entries(SESSION_CHECKS)) test(`session-1: ${claim}`, () => check(session));
-  test("our suite gives the published answers for X-Wing", () => checkHpke(read("hpke/xwing-647a.json") as HpkeVector[]));
+  test("our suite gives the published answers for X-Wing", () =>
+    checkHpke(read("hpke/xwing-647a.json") as HpkeVector[]));
 } else {
   test("without the specification's vectors the project's own stand alone", (context) => {
     context.diagnostic(`No vectors in ${FOLDER}: set COCOON_VECTORS to their folder to check against them too.`);
@@ -29,7 +30,11 @@ interface HpkeVector {
   readonly enc: string;
   readonly info: string;
   readonly encryptions: readonly { readonly aad: string; readonly ct: string; readonly pt: string }[];
-  readonly exports: readonly { readonly exporter_context: string; readonly L: number; readonly exported_value: string }[];
+  readonly exports: readonly {
+    readonly exporter_context: string;
+    readonly L: number;
+    readonly exported_value: string;
+  }[];
 }
 
 /** draft-ietf-hpke-pq, base mode, for the one key derivation ACN/1 uses. */
