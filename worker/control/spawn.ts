@@ -19,9 +19,9 @@ export interface EngineProcessEvents {
 export type Spawn = (events: EngineProcessEvents) => EngineProcess;
 
 /** An engine in a Node process of its own. Its output is dropped: native code may print what it is working on. */
-export function forkEngine(entry: URL): Spawn {
+export function forkEngine(entry: URL, args: readonly string[] = []): Spawn {
   return (events) => {
-    const child = fork(entry, [], {
+    const child = fork(entry, args, {
       serialization: "advanced",
       execArgv: [],
       stdio: ["ignore", "ignore", "ignore", "ipc"],
