@@ -218,7 +218,7 @@ test("the specification lists every message with its fields, on its own link", a
   const specification = await readFile(new URL("README.md", import.meta.url), "utf8");
   for (const { name, messages } of LINKS) {
     const [, table = ""] = specification.toLowerCase().split(`### ${name}\n`);
-    const rows = (table.split("\n### ")[0] ?? "").split("\n").filter((line) => line.startsWith("| `"));
+    const rows = (table.split(/\n##+ /)[0] ?? "").split("\n").filter((line) => line.startsWith("| `"));
     const described = (type: string): string => rows.filter((row) => row.startsWith(`| \`${type}\``)).join(" ");
     for (const { type, ...fields } of messages)
       for (const field of Object.keys(fields))

@@ -17,7 +17,8 @@ const FLAGS = [
 ];
 
 /** What a careful page allows: its own script, and sockets to this machine. No code from strings. */
-const CONTENT_SECURITY_POLICY = "default-src 'none'; script-src 'self'; connect-src 'self' ws://127.0.0.1:*";
+const CONTENT_SECURITY_POLICY =
+  "default-src 'none'; script-src 'self'; connect-src 'self' http://127.0.0.1:* ws://127.0.0.1:*";
 
 export interface OpenedPage extends AsyncDisposable {
   readonly page: Page;

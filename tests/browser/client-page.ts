@@ -1,0 +1,41 @@
+import { createClient } from "../../client/browser.ts";
+import { Failure, fromHex } from "../../protocol/index.ts";
+
+/** What Node's side of the test calls. */
+export interface ClientPage {
+  readonly hasNode: boolean;
+  /** Logs in at a gateway without a channel: `ready`, or the code of the failure. */
+  login(gatewayUrl: string, gatewayKey: string, paymentSeed: string): Promise<string>;
+  /** Asks for a model that nobody serves, and answers with the code of the failure. */
+  ask(model: string): Promise<string>;
+  leave(): Promise<void>;
+}
+
+let client: ReturnType<typeof createClient> | undefined;
+
+const page: ClientPage = {
+  hasNode: "Buffer" in globalThis || "process" in globalThis,
+  async login(url, key, paymentSeed) {
+    client = createClient({ gateway: { url, key: fromHex(key) }, paymentSeed: fromHex(paymentSeed) });
+    return outcome(client.ready());
+  },
+  async ask(model) {
+    if (client === undefined) throw new Error("not logged in");
+    return outcome(client.complete({ model, messages: [{ role: "user", content: "Once" }] }));
+  },
+  async leave() {
+    await client?.close();
+  },
+};
+
+Object.assign(globalThis, { clientPage: page });
+
+async function outcome(doing: Promise<unknown>): Promise<string> {
+  try {
+    await doing;
+    return "ready";
+  } catch (error) {
+    if (error instanceof Failure) return error.code;
+    throw error;
+  }
+}
