@@ -27,6 +27,8 @@ interface RenderedJob {
 
 interface SequenceSlot extends Slot {
   readonly sequence: LlamaContextSequence;
+  /** Resolves when a forgotten text is out of the sequence. */
+  emptied: Promise<void>;
 }
 
 /** The model runner: node-llama-cpp, one context, a sequence for each slot. */
@@ -36,7 +38,6 @@ export class LlamaRunner implements Runner {
   readonly #format: ChatFormat;
   readonly #slots: readonly SequenceSlot[];
   readonly #loop: StepLoop;
-  /** Slots are prepared one after another: erasing waits for the running batch. */
   #generated = 0;
   #uses = 0;
 
@@ -45,12 +46,13 @@ export class LlamaRunner implements Runner {
     return new LlamaRunner(loaded, plan, await getModuleVersion());
   }
 
-  private constructor(loaded: LoadedModel, plan: EnginePlan, version: string) {
+  constructor(loaded: LoadedModel, plan: EnginePlan, version: string) {
     this.#loaded = loaded;
     this.#format = new ChatFormat(loaded.model);
     this.#slots = Array.from({ length: plan.slots }, (_, index) => ({
       index,
       sequence: loaded.context.getSequence(),
+      emptied: Promise.resolve(),
       isBusy: false,
       partition: undefined,
       lastUsedAt: 0,
@@ -77,7 +79,7 @@ export class LlamaRunner implements Runner {
     for (const slot of this.#slots) {
       if (slot.partition !== partition) continue;
       slot.partition = undefined;
-      if (!slot.isBusy) void this.#occupy(slot, () => slot.sequence.clearHistory());
+      if (!slot.isBusy) slot.emptied = slot.sequence.clearHistory();
     }
   }
 
@@ -290,6 +292,7 @@ function commonPrefix(sequence: LlamaContextSequence, tokens: readonly Token[]):
 /** Makes a sequence hold a prefix of the prompt and nothing else, and says how long a prefix. */
 async function takeOver(slot: SequenceSlot, partition: string, tokens: readonly Token[]): Promise<number> {
   const { sequence } = slot;
+  await slot.emptied;
   const reusable = slot.partition === partition ? commonPrefix(sequence, tokens) : 0;
   // A sliding window or a recurrent state cannot be wound back for free: then it begins anew, so that cached means cached.
   const isFree = reusable === sequence.nextTokenIndex || !sequence.needsCheckpoints;
