@@ -3,7 +3,14 @@ import { join } from "node:path";
 import { createClient, type Client, type NodeClientOptions } from "../client/index.ts";
 import { signOwnerProof, verifyOwnerProof } from "../contracts/owner-proof.ts";
 import { localChannels, startGateway, type Gateway, type GatewayOptions } from "../gateway/index.ts";
-import { DEMO_POLICY, type Nanoton, type Policy, type PriceSheet, type RawAddress } from "../protocol/index.ts";
+import {
+  DEMO_POLICY,
+  Failure,
+  type Nanoton,
+  type Policy,
+  type PriceSheet,
+  type RawAddress,
+} from "../protocol/index.ts";
 import { startWorker, type Engine, type EnginePlan, type Worker, type WorkerModel } from "../worker/index.ts";
 import { DEVNET_NETWORK_ID, devnetAddress, devnetKey } from "./accounts.ts";
 import { ensurePracticeModel } from "./practice-model.ts";
@@ -116,7 +123,7 @@ export async function startDevnet(options: DevnetOptions): Promise<Devnet> {
     await close();
     throw error;
   }
-  const manifestRoot = workers[0]?.worker.status().models[0]?.manifestRoot ?? "";
+  const { manifestRoot, contextTokens } = servedModel(workers);
   return {
     gateway,
     workers,
@@ -133,7 +140,7 @@ export async function startDevnet(options: DevnetOptions): Promise<Devnet> {
         gateway: { url: gateway.url, key: gateway.gatewayKey },
         policy: DEMO_POLICY satisfies Policy,
         paymentSeed: key.seed,
-        catalogue: [{ id: model.id, manifestRoot }],
+        catalogue: [{ id: model.id, manifestRoot, contextTokens }],
         stateFolder: join(folder, `client-${name}`),
         ...(channel === "" ? {} : { channel: { networkId: DEVNET_NETWORK_ID, address: channel } }),
         ...overrides,
@@ -143,6 +150,16 @@ export async function startDevnet(options: DevnetOptions): Promise<Devnet> {
       return { client, channel };
     },
   };
+}
+
+/** What a client's catalogue would say of the model that all workers serve. */
+function servedModel([first]: readonly DevnetWorker[]): {
+  readonly manifestRoot: string;
+  readonly contextTokens: number;
+} {
+  const served = first?.worker.status().models[0];
+  if (served?.engine.phase !== "up") throw new Failure("no_worker", "a devnet needs a worker");
+  return { manifestRoot: served.manifestRoot, contextTokens: served.engine.capabilities.contextTokens };
 }
 
 interface WorkerSetUp {

@@ -1,7 +1,6 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { TestContext } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import OpenAI from "openai";
 import { serveOpenAi } from "../../client/index.ts";
@@ -13,17 +12,38 @@ import {
   type DevnetOptions,
 } from "../../devnet/index.ts";
 
+/** What can end something with a test: the test itself, or the whole file. */
+export interface Scope {
+  after(run: () => Promise<void>): void;
+}
+
+const closers = new WeakMap<Scope, (() => unknown)[]>();
+
+/** Runs when the test is over, last registered first: a folder goes after who writes into it. */
+export function atEnd(scope: Scope, close: () => unknown): void {
+  const known = closers.get(scope);
+  if (known !== undefined) {
+    known.push(close);
+    return;
+  }
+  const own = [close];
+  closers.set(scope, own);
+  scope.after(async () => {
+    for (const next of own.reverse()) await next();
+  });
+}
+
 /** A folder that is gone after the test. */
-export function temporaryFolder(context: { after(run: () => void): void }): string {
+export function temporaryFolder(scope: Scope): string {
   const folder = mkdtempSync(join(tmpdir(), "cocoon-journey-"));
-  context.after(() => rmSync(folder, { recursive: true, force: true }));
+  atEnd(scope, () => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
 
 /** A devnet that ends with the test. */
-export async function devnetFor(context: TestContext, options: Partial<DevnetOptions> = {}): Promise<Devnet> {
-  const devnet = await startDevnet({ folder: temporaryFolder(context), ...options });
-  context.after(() => devnet.close());
+export async function devnetFor(scope: Scope, options: Partial<DevnetOptions> = {}): Promise<Devnet> {
+  const devnet = await startDevnet({ ...options, folder: options.folder ?? temporaryFolder(scope) });
+  atEnd(scope, () => devnet.close());
   return devnet;
 }
 
@@ -35,7 +55,7 @@ export interface Endpoint extends DevnetClient {
 
 /** A client's endpoint, with the official OpenAI client in front of it. */
 export async function endpointFor(
-  context: TestContext,
+  scope: Scope,
   devnet: Devnet,
   name = "journey",
   options: DevnetClientOptions & { readonly minTier?: "software" | "tee"; readonly allowTier?: boolean } = {},
@@ -44,7 +64,7 @@ export async function endpointFor(
   const devnetClient = await devnet.client(name, clientOptions);
   const apiKey = "sk-cocoon-journey";
   const endpoint = await serveOpenAi({ client: devnetClient.client, apiKey, minTier, allowTier });
-  context.after(() => endpoint.close());
+  atEnd(scope, () => endpoint.close());
   const openai = new OpenAI({ baseURL: endpoint.baseUrl, apiKey, maxRetries: 0 });
   return { ...devnetClient, openai, baseUrl: endpoint.baseUrl, apiKey };
 }

@@ -1,19 +1,20 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import OpenAI from "openai";
-import { startDevnet, type Devnet } from "../../devnet/index.ts";
+import type { Devnet } from "../../devnet/index.ts";
 import { DEFAULT_POLICY } from "../../protocol/index.ts";
-import { endpointFor, temporaryFolder, until } from "./house.ts";
+import { devnetFor, endpointFor, temporaryFolder, until } from "./house.ts";
 
 const MODEL = "practice";
 const hello = [{ role: "user", content: "Hello there" }] as const;
 
 let devnet: Devnet;
 
-after(() => devnet.close());
-const folder = temporaryFolder({ after });
+const scope = { after };
+const folder = temporaryFolder(scope);
+
 before(async () => {
-  devnet = await startDevnet({ folder });
+  devnet = await devnetFor(scope, { folder });
 });
 
 test("an unmodified OpenAI client gets a whole answer, its token counts and its cost", async (context) => {

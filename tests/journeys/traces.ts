@@ -1,4 +1,5 @@
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { setImmediate } from "node:timers/promises";
 
 /** Where a text was found, by how it was written there. */
 export type Trace = "utf-8" | "utf-16le" | "utf-16be" | "base64" | "base64url" | "hex" | "HEX";
@@ -9,20 +10,25 @@ export function tracesOf(text: string, bytes: Buffer): readonly Trace[] {
 }
 
 /** The same over what a Linux process has in writable memory, buffers outside the heap included. */
-export function tracesInMemory(text: string, processId: number): readonly Trace[] {
-  const found = new Set<Trace>();
+export async function tracesInMemory(
+  texts: readonly string[],
+  processId: number,
+): Promise<ReadonlyMap<string, ReadonlySet<Trace>>> {
+  const found = new Map(texts.map((text) => [text, new Set<Trace>()]));
   const memory = openSync(`/proc/${processId}/mem`, "r");
+  const chunk = Buffer.alloc(CHUNK_BYTES + OVERLAP_BYTES);
   for (const [start, end] of writableRegions(processId)) {
     for (let at = start; at < end; at += CHUNK_BYTES) {
-      const bytes = readRegion(memory, at, Math.min(CHUNK_BYTES + OVERLAP_BYTES, end - at));
-      for (const trace of tracesOf(text, bytes)) found.add(trace);
+      const bytes = readRegion(memory, chunk, at, Math.min(chunk.length, end - at));
+      for (const [text, traces] of found) for (const trace of tracesOf(text, bytes)) traces.add(trace);
+      await setImmediate(); // streams run while this looks, and their heartbeats must not stop
     }
   }
   closeSync(memory);
-  return [...found];
+  return found;
 }
 
-const CHUNK_BYTES = 8 * 2 ** 20;
+const CHUNK_BYTES = 2 ** 20;
 const OVERLAP_BYTES = 4096;
 
 function patterns(text: string): readonly (readonly [Trace, Buffer])[] {
@@ -52,20 +58,23 @@ function base64Core(bytes: Buffer, shift: number): string {
   return encoded.slice(shift === 0 ? 0 : shift + 1, isWhole ? encoded.length : -1);
 }
 
+/** Regions that can be written and have at least one page in memory. */
 function writableRegions(processId: number): readonly (readonly [number, number])[] {
-  return readFileSync(`/proc/${processId}/maps`, "utf8")
-    .split("\n")
-    .flatMap((line) => {
-      const match = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line);
-      return match === null ? [] : [[parseInt(match[1] ?? "", 16), parseInt(match[2] ?? "", 16)] as const];
+  return readFileSync(`/proc/${processId}/smaps`, "utf8")
+    .split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
+    .flatMap((region) => {
+      const match = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(region);
+      const isResident = !/^Rss: +0 kB$/m.test(region);
+      return match === null || !isResident
+        ? []
+        : [[parseInt(match[1] ?? "", 16), parseInt(match[2] ?? "", 16)] as const];
     });
 }
 
-/** What of a region can be read; pages that were never touched may not be. */
-function readRegion(memory: number, at: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length);
+/** What of a region can be read; a page that was never touched may not be. */
+function readRegion(memory: number, chunk: Buffer, at: number, length: number): Buffer {
   try {
-    return bytes.subarray(0, readSync(memory, bytes, 0, length, at));
+    return chunk.subarray(0, readSync(memory, chunk, 0, length, at));
   } catch {
     return Buffer.alloc(0);
   }
