@@ -205,6 +205,14 @@ test("stopping ends the process, fails what runs and starts nothing again", asyn
   assert.equal(engine.state().phase, "down");
 });
 
+test("stopping ends also while a load is failing", async () => {
+  const { spawned, engine } = supervised({ isReady: false });
+  const stopped = engine.stop();
+  spawned.current().say({ type: "load_failed", code: "model_invalid", message: "not a GGUF" });
+  await stopped;
+  assert.ok(spawned.current().isKilled);
+});
+
 test("an engine that does not unload is killed", async () => {
   const clock = fakeClock();
   let isKilled = false;

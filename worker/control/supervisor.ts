@@ -158,7 +158,8 @@ class Supervisor implements SupervisedEngine {
         this.#enter({ phase: "up", capabilities: message.capabilities });
         break;
       case "load_failed":
-        this.#onLoadFailed(message.code, message.message);
+        if (this.#onStopped === undefined) this.#onLoadFailed(message.code, message.message);
+        else this.#process?.kill();
         break;
       case "stats":
         this.#stats = message.stats;
