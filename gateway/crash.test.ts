@@ -71,7 +71,7 @@ test(`a gateway killed at ${CRASHES} instants has lost nothing it told anybody, 
   assert.ok(promises.promised > 0n, "no life was long enough to promise anything");
 });
 
-/** Starts the gateway, holds it to what it said before, and kills it `ms` after its first charge. */
+/** Starts the gateway, holds it to what it said before, and kills it `ms` after its peers began to work. */
 async function oneLife(folder: string, promises: Promises, ms: number): Promise<void> {
   const paymentKey = toHex(signerFromSeed(CLIENT_SEED).publicKey);
   const child = spawn(process.execPath, [CHILD, folder, CHANNEL, paymentKey], { stdio: ["ignore", "pipe", "inherit"] });

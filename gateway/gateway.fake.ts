@@ -16,6 +16,7 @@ import {
   type ServeOverrides,
 } from "./peers.fake.ts";
 import { signerFromSeed } from "./signatures.ts";
+import { fakeStore, type FakeStore } from "./store.fake.ts";
 
 /** A gateway of a test's own on a free port, with its peers; all of it ends with the test. */
 export interface Scene {
@@ -23,6 +24,8 @@ export interface Scene {
   readonly channels: LocalChannels;
   readonly clock: MovedClock;
   readonly dataDir: string;
+  /** Where the ledger is kept, over restarts. */
+  readonly store: FakeStore;
   /** A client whose channel is open. */
   client(channel?: Partial<ClientChannelView>): Promise<FakeClient>;
   /** The same client on a new link. */
@@ -44,16 +47,19 @@ export interface MovedClock extends Clock {
 export const OWNER: RawAddress = `0:${"ab".repeat(32)}`;
 export const NETWORK_ID = -777;
 
+/** Rows are kept in memory, where a test can make writing fail; `crash.test.ts` and `main.test.ts` have real files. */
 export async function scene(test: TestContext, options: Partial<GatewayOptions> = {}): Promise<Scene> {
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "gateway-"));
   const channels = localChannels();
   const clock = movedClock();
+  const store = fakeStore();
   const start = (): Promise<Gateway> =>
     startGateway({
       dataDir,
       networkId: NETWORK_ID,
       channels,
       clock,
+      store,
       // Any proof holds here: what proves an owner is tested where it is checked.
       verifyOwnerProof: (proof) => proof.address,
       ...options,
@@ -82,6 +88,7 @@ export async function scene(test: TestContext, options: Partial<GatewayOptions> 
     channels,
     clock,
     dataDir,
+    store,
     async client(channel = {}) {
       const seed = randomBytes(32);
       const address = `0:${randomBytes(32).toString("hex")}`;

@@ -103,6 +103,11 @@ export class RawPeer<In extends Incoming> {
     }, `frame of route ${routeId}`);
   }
 
+  /** Resolves with the gateway's next heartbeat, whatever the peer's role. */
+  async heard(): Promise<void> {
+    await this.next("heartbeat" as In["type"]);
+  }
+
   close(): void {
     this.ws.terminate();
   }
