@@ -16,6 +16,7 @@ import { DEVNET_NETWORK_ID, devnetAddress, devnetKey } from "./accounts.ts";
 import { ensurePracticeModel } from "./practice-model.ts";
 
 export { DEVNET_NETWORK_ID, devnetAddress, devnetKey } from "./accounts.ts";
+export { ensureBenchmarkModel } from "./benchmark-model.ts";
 export { ensurePracticeModel } from "./practice-model.ts";
 
 /** What a worker of the devnet runs: a file in an engine process, or an engine a test has made. */
