@@ -10,7 +10,7 @@ import { startFakeGateway } from "./serving/gateway.fake.ts";
 import { serveAt, statusWhere, TEST_PRICE, TEST_ROOT } from "./serving/serving.fake.ts";
 
 /** More with COCOON_KILLS=50; a real model with COCOON_KILL_MODEL=FILE.gguf. */
-const KILLS = Number(process.env.COCOON_KILLS ?? 6);
+const KILLS = Number(process.env.COCOON_KILLS ?? 5);
 const MODEL = process.env.COCOON_KILL_MODEL;
 const CLIENTS = 4;
 
