@@ -1,5 +1,6 @@
 /** One role of the network in a process of its own, started by `bench/network.ts` and told what to be. */
 import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { createClient, serveOpenAi } from "../client/index.ts";
 import { localChannels, startGateway } from "../gateway/index.ts";
 import { DEVNET_NETWORK_ID, devnetAddress, devnetKey } from "../devnet/index.ts";
@@ -33,6 +34,8 @@ const SEED = 9;
 const GATEWAY = devnetKey(SEED, "gateway");
 const CLIENT = devnetKey(SEED, "client");
 const CHANNEL = devnetAddress(SEED, "channel");
+/** A gateway gives one worker at most 64 streams at once; the widest measurement has 200. */
+const STAMPING_WORKERS = 4;
 const STAMPING_ROOT = "5a".repeat(32);
 
 async function start(order: RoleOrder): Promise<RoleReport> {
@@ -75,19 +78,23 @@ async function workerRole(order: Extract<RoleOrder, { role: "worker" }>): Promis
   const { folder, gatewayUrl, plan } = order;
   const address = devnetAddress(SEED, "owner");
   const proof = { address, stateInit: new Uint8Array(1), domain: "bench", timestamp: 0, signature: new Uint8Array(64) };
-  const worker = await startWorker({
-    dataFolder: folder,
-    gateways: [{ url: gatewayUrl, key: GATEWAY.publicKey }],
-    models: [
-      plan === undefined
-        ? { id: BENCH_MODEL, price: PRICE, engine: stampingEngine(), manifestRoot: STAMPING_ROOT, bytes: 1 }
-        : { id: BENCH_MODEL, price: PRICE, plan },
-    ],
-    networkId: DEVNET_NETWORK_ID,
-    owner: { address, proof },
-  });
-  await worker.untilOffered();
-  return { type: "up", url: "", manifestRoot: worker.status().models[0]?.manifestRoot ?? "" };
+  const workers = await Promise.all(
+    Array.from({ length: plan === undefined ? STAMPING_WORKERS : 1 }, (_, at) =>
+      startWorker({
+        dataFolder: join(folder, `worker-${at}`),
+        gateways: [{ url: gatewayUrl, key: GATEWAY.publicKey }],
+        models: [
+          plan === undefined
+            ? { id: BENCH_MODEL, price: PRICE, engine: stampingEngine(), manifestRoot: STAMPING_ROOT, bytes: 1 }
+            : { id: BENCH_MODEL, price: PRICE, plan },
+        ],
+        networkId: DEVNET_NETWORK_ID,
+        owner: { address, proof },
+      }),
+    ),
+  );
+  await Promise.all(workers.map((worker) => worker.untilOffered()));
+  return { type: "up", url: "", manifestRoot: workers[0]?.status().models[0]?.manifestRoot ?? "" };
 }
 
 async function clientRole(order: Extract<RoleOrder, { role: "client" }>): Promise<RoleReport> {

@@ -73,6 +73,8 @@ export interface Worker {
   untilOffered(): Promise<void>;
   /** While paused it keeps its links and offers nothing. */
   setPaused(isPaused: boolean): void;
+  /** Starts engines that wait after a crash at once: the owner has changed something. */
+  reviveEngines(): void;
   /** Lets running answers end within `graceMs`, then ends everything it started. */
   stop(graceMs?: number): Promise<void>;
 }
@@ -110,7 +112,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       disk: folder,
       verify: createVerifier(),
     });
-    return workerOf(serving, async () => {
+    return workerOf(serving, engines, async () => {
       await Promise.all(engines.map((engine) => engine.stop()));
       folder.release();
     });
@@ -140,7 +142,7 @@ function nameOf(path: string): string {
   return basename(path).replace(/\.gguf$/i, "");
 }
 
-function workerOf(serving: Serving, release: () => Promise<void>): Worker {
+function workerOf(serving: Serving, engines: readonly SupervisedEngine[], release: () => Promise<void>): Worker {
   let stopping: Promise<void> | undefined;
   return {
     workerId: serving.status().workerId,
@@ -148,6 +150,9 @@ function workerOf(serving: Serving, release: () => Promise<void>): Worker {
     onStatus: (listener) => serving.onStatus(listener),
     untilOffered: () => untilOffered(serving),
     setPaused: (isPaused) => serving.setPaused(isPaused),
+    reviveEngines() {
+      for (const engine of engines) engine.revive();
+    },
     stop(graceMs = STOP_GRACE_MS) {
       stopping ??= serving.stop(graceMs).finally(release);
       return stopping;
