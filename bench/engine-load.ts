@@ -25,8 +25,8 @@ export interface LoadResult {
 const REQUESTS_PER_LANE = 2;
 /** Later lanes begin while earlier ones are answered already. */
 const STAGGER_MS = 40;
-/** Of the prompts, in words of a token or two; a lane has two different ones. */
-const PROMPT_WORDS = [24, 96, 8, 180, 48];
+/** Of the prompts, in words of two to four tokens; a lane has two different ones. */
+const PROMPT_WORDS = [6, 24, 2, 45, 12];
 const COMPLETION_TOKENS = 48;
 
 /** So many requests at once, of mixed length, each lane's second one joining the others' late. */
