@@ -9,28 +9,27 @@ import {
   verifySignature,
   type ChargeVoucher,
   type ClientToGateway,
-  type MessageOf,
   type GatewayToClient,
+  type MessageOf,
   type Nanoton,
+  type Receipt,
   type SignedReceipt,
   type SignedVoucher,
 } from "../protocol/index.ts";
-import { encodeEntry, readJournal, type DisputedEntry, type Entry, type Journal, type SignedEntry } from "./journal.ts";
+import { Book } from "./book.ts";
+import type { Journal } from "./journal.ts";
 import {
   judgeReceipt,
-  NOTHING_CHARGED,
   parseChargeVoucher,
   standingAfter,
   totalAfter,
   type ChannelId,
   type OwedReceipt,
-  type Standing,
   type StreamFacts,
-  type StreamRecord,
   type StreamTerms,
   type Verdict,
 } from "./receipts.ts";
-import type { PaymentKey, VerifyLater } from "./signing.ts";
+import type { PaymentKey, Signatures } from "./signing.ts";
 
 /** The client's side of its channel: remembers streams, answers charges, never signs what it does not owe. */
 export interface Account {
@@ -45,8 +44,9 @@ export interface Account {
   /** Answers to one charge, in order; empty when there is nothing to sign. Never rejects. */
   answer(charge: ChargeMessage): Promise<readonly ClientToGateway[]>;
   summary(): AccountSummary;
-  /** After the charge that is being answered. */
-  close(): Promise<void>;
+  /** Resolves when no charge is being answered; from now on none waits for others. */
+  settle(): Promise<void>;
+  close(): void;
 }
 
 type ChargeMessage = MessageOf<GatewayToClient, "charge">;
@@ -65,19 +65,26 @@ export interface AccountSummary {
 
 export interface AccountOptions {
   readonly key: PaymentKey;
-  readonly verify: VerifyLater;
+  readonly verify: Signatures["verify"];
   /** 32 bytes. */
   readonly gatewayKey: Uint8Array;
   /** Undefined on trial: there is nothing to sign. */
   readonly channel: ChannelId | undefined;
   readonly journal: Journal;
+  /** Ms on a clock that never jumps. */
+  readonly elapsed: () => number;
   readonly log: (line: string) => void;
 }
 
 /** Receipts come within seconds of the end; what is older was never charged. */
 const MAX_STREAMS = 8192;
-/** Lines after which the journal is written anew, so that it stays small for ever. */
-const COMPACT_AFTER_LINES = 20_000;
+/**
+ * The gateway sends the next charge when this one is answered, with all receipts that came meanwhile: waiting a little
+ * under load makes one signature and one write serve many answers.
+ */
+const PACE_MS = 50;
+/** A charge with as many receipts shows that the pace is too slow. */
+const FULL_CHARGE = 64;
 
 /** @throws {Failure} `storage_failed` for a journal that cannot be read or belongs to another channel. */
 export function createAccount(options: AccountOptions): Account {
@@ -85,202 +92,206 @@ export function createAccount(options: AccountOptions): Account {
 }
 
 interface JudgedReceipt {
-  readonly reservationId: string;
+  readonly signed: SignedReceipt;
+  readonly receipt: Receipt;
   /** 32 bytes. */
-  readonly receiptHash: Uint8Array;
+  readonly hash: Uint8Array;
+  /** The same in hex. */
+  readonly receiptHash: string;
   readonly verdict: Verdict;
 }
 
 interface KnownStream {
   readonly terms: StreamTerms;
-  readonly facts: (() => StreamFacts) | undefined;
+  readonly facts: () => StreamFacts;
 }
 
 class ChannelAccount implements Account {
   readonly #options: AccountOptions;
+  readonly #book: Book | undefined;
   readonly #streams = new Map<string, KnownStream>();
-  /** Disputes sent and not settled, by receipt hash in hex. */
-  readonly #disputes = new Map<string, DisputedEntry>();
-  #standing: Standing = NOTHING_CHARGED;
-  #signed: SignedEntry | undefined;
   #refusal: string | undefined;
-  #lines = 0;
+  #answeredAt = -PACE_MS;
+  #isHurried = false;
+  #hurry: () => void = () => undefined;
   /** Charges are answered one after the other: each starts from the standing the last one left. */
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: AccountOptions) {
     this.#options = options;
-    if (options.channel !== undefined) this.#load(options.channel);
+    const { channel, journal } = options;
+    this.#book = channel === undefined ? undefined : new Book(journal, channel);
   }
 
   opened(terms: StreamTerms, facts: () => StreamFacts): void {
-    if (this.#options.channel !== undefined) this.#append({ t: "opened", ...terms });
-    if (this.#streams.size >= MAX_STREAMS) this.#forgetOldest();
+    this.#book?.opened(terms);
     this.#streams.set(terms.reservationId, { terms, facts });
+    const [oldest] = this.#streams.size > MAX_STREAMS ? this.#streams.keys() : [];
+    if (oldest !== undefined) this.#streams.delete(oldest);
   }
 
   welcome(countersigned: SignedVoucher | null): void {
     const { channel, key } = this.#options;
-    if (channel === undefined || countersigned === null) return;
+    const book = this.#book;
+    if (channel === undefined || book === undefined || countersigned === null) return;
     const voucher = parseChargeVoucher(countersigned.boc, channel);
     if (!verifySignature(countersigned.signature, payloadHash(voucher), key.publicKey)) {
       throw new Failure("bad_receipt", "the gateway shows a countersignature that this key never made");
     }
-    if (voucher.total > this.#standing.total) this.#settle(voucher, countersigned, []);
+    if (voucher.total > book.standing.total) book.countersigned(voucher, countersigned, []);
   }
 
   answer(charge: ChargeMessage): Promise<readonly ClientToGateway[]> {
-    const answered = this.#turn.then(() => this.#answer(charge)).catch((error: unknown) => this.#refuse(error));
+    const answered = this.#turn.then(() => this.#answerInTurn(charge));
     this.#turn = answered;
     return answered;
   }
 
   summary(): AccountSummary {
-    const { boc, signature } = this.#signed ?? {};
+    const signed = this.#book?.signed;
     return {
-      total: this.#standing.total,
-      countersigned: boc === undefined || signature === undefined ? undefined : { boc, signature },
+      total: signed?.total ?? 0n,
+      countersigned: signed === undefined ? undefined : { boc: signed.boc, signature: signed.signature },
       openStreams: this.#streams.size,
       refusal: this.#refusal,
     };
   }
 
-  async close(): Promise<void> {
+  async settle(): Promise<void> {
+    this.#isHurried = true;
+    this.#hurry();
     await this.#turn;
+  }
+
+  close(): void {
     this.#options.journal.close();
   }
 
-  async #answer({ receipts, voucher }: ChargeMessage): Promise<readonly ClientToGateway[]> {
-    const repeated = this.#repeated(voucher);
-    if (repeated !== undefined) return [repeated];
-    const judged = await Promise.all(receipts.map((receipt) => this.#judge(receipt)));
-    const owed = judged.map(({ receiptHash, verdict }) => ({ receiptHash, charge: verdict.charge.charge }));
-    const disputed = judged.filter(({ verdict }) => verdict.type === "disputed");
-    const isSettled = disputed.every(({ receiptHash }) => this.#disputes.has(toHex(receiptHash)));
-    const { channel } = this.#options;
-    if (channel === undefined) {
-      for (const { reservationId } of receipts) this.#streams.delete(reservationId);
-      return Promise.all(disputed.map((one) => this.#dispute(one)));
+  async #answerInTurn(charge: ChargeMessage): Promise<readonly ClientToGateway[]> {
+    await this.#pace(charge.receipts.length);
+    this.#answeredAt = this.#options.elapsed();
+    try {
+      return await this.#answer(charge);
+    } catch (error) {
+      this.#refusal = error instanceof Error ? error.message : String(error);
+      this.#options.log(`did not countersign: ${this.#refusal}`);
+      return [];
     }
+  }
+
+  async #pace(receipts: number): Promise<void> {
+    const waitMs = this.#answeredAt + PACE_MS - this.#options.elapsed();
+    if (this.#isHurried || waitMs <= 0 || receipts >= FULL_CHARGE) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, waitMs);
+      this.#hurry = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  async #answer({ receipts, voucher }: ChargeMessage): Promise<readonly ClientToGateway[]> {
+    const book = this.#book;
+    if (book === undefined) return this.#answerOnTrial(receipts);
     if (voucher === null) throw new Failure("bad_receipt", "a charge without a voucher");
+    const { signed } = book;
+    if (signed !== undefined && equalBytes(voucher.boc, signed.boc)) {
+      return [{ type: "countersign", total: signed.total, signature: signed.signature }];
+    }
+    // What was signed before may be named again, when our answer was lost: it is in the chain already.
+    const fresh = receipts.filter(({ receipt }) => !book.isSettled(toHex(receiptHashOf(receipt))));
+    const judged = await Promise.all(fresh.map((receipt) => this.#judge(receipt)));
+    return this.#answerTo(book, voucher, judged);
+  }
+
+  async #answerOnTrial(receipts: readonly SignedReceipt[]): Promise<readonly ClientToGateway[]> {
+    const judged = await Promise.all(receipts.map((receipt) => this.#judge(receipt)));
+    for (const { reservationId } of receipts) this.#streams.delete(reservationId);
+    return this.#dispute(judged);
+  }
+
+  /** A dispute is repeated until the voucher leaves out what was disputed; then everything is signed. */
+  async #answerTo(
+    book: Book,
+    voucher: SignedVoucher,
+    judged: readonly JudgedReceipt[],
+  ): Promise<readonly ClientToGateway[]> {
+    const { channel } = this.#options;
+    if (channel === undefined) throw new RangeError("a book without a channel");
+    const owed = judged.map(({ hash, verdict }) => ({ receiptHash: hash, charge: verdict.charge.charge }));
     const payload = parseChargeVoucher(voucher.boc, channel);
-    const isCharged = isSettled && payload.total <= totalAfter(this.#standing, owed);
-    if (disputed.length > 0 && !isCharged) return Promise.all(disputed.map((one) => this.#dispute(one)));
-    return [await this.#countersign(payload, voucher, judged, owed)];
+    const disputed = judged.filter(({ verdict }) => verdict.type === "disputed");
+    const wereSaid = disputed.every(({ receiptHash }) => book.disputeOf(receiptHash) !== undefined);
+    const wereHeard = wereSaid && payload.total <= totalAfter(book.standing, owed);
+    return disputed.length > 0 && !wereHeard
+      ? this.#dispute(disputed)
+      : [await this.#countersign(book, { payload, voucher, judged, owed })];
   }
 
-  /** A charge that was answered before, sent again because the answer was lost: the same answer. */
-  #repeated(voucher: SignedVoucher | null): ClientToGateway | undefined {
-    const signed = this.#signed;
-    if (voucher === null || signed === undefined || !equalBytes(voucher.boc, signed.boc)) return undefined;
-    return { type: "countersign", total: signed.total, signature: signed.signature };
-  }
-
-  async #judge({ reservationId, receipt, signature }: SignedReceipt): Promise<JudgedReceipt> {
-    const parsed = parseReceipt(receipt);
-    const receiptHash = receiptHashOf(receipt);
+  async #judge(signed: SignedReceipt): Promise<JudgedReceipt> {
+    const { reservationId, signature } = signed;
+    const receipt = parseReceipt(signed.receipt);
+    const hash = receiptHashOf(signed.receipt);
+    const receiptHash = toHex(hash);
     const stream = this.#streams.get(reservationId);
-    const isGenuine =
-      stream !== undefined && (await this.#options.verify(signature, receipt, stream.terms.identityKey));
-    const before = this.#disputes.get(toHex(receiptHash));
-    const verdict = before === undefined ? judgeReceipt(parsed, recordOf(stream), isGenuine) : disputedBefore(before);
-    return { reservationId, receiptHash, verdict };
+    const terms = stream?.terms ?? this.#book?.inheritedTerms(receipt, reservationId);
+    const isGenuine = terms !== undefined && (await this.#options.verify(signature, signed.receipt, terms.identityKey));
+    const before = this.#book?.disputeOf(receiptHash);
+    const record = terms === undefined ? undefined : { terms, facts: stream?.facts() };
+    const verdict = before === undefined ? judgeReceipt(receipt, record, isGenuine) : disputedBefore(before);
+    return { signed, receipt, hash, receiptHash, verdict };
   }
 
-  async #dispute({ receiptHash, verdict }: JudgedReceipt): Promise<ClientToGateway> {
-    const { key, channel, log } = this.#options;
-    if (verdict.type !== "disputed") throw new RangeError("a dispute of nothing");
-    const { counts, why, charge } = verdict;
-    const name = toHex(receiptHash);
-    const entry: DisputedEntry = { t: "disputed", receiptHash: name, ...counts, charge: charge.charge };
-    if (channel !== undefined && !this.#disputes.has(name)) this.#append(entry);
-    this.#disputes.set(name, entry);
-    this.#refusal = why;
-    log(`disputed receipt ${name.slice(0, 16)}: ${why}`);
-    return {
-      type: "dispute",
-      receiptHash: name,
-      ...counts,
-      signature: await key.sign(disputeMessage(receiptHash, counts)),
-    };
+  #dispute(judged: readonly JudgedReceipt[]): Promise<readonly ClientToGateway[]> {
+    const { key, log } = this.#options;
+    const disputes = judged.map(async ({ hash, receiptHash, verdict }) => {
+      if (verdict.type === "owed") return undefined;
+      const { counts, why, charge } = verdict;
+      this.#book?.disputed({ t: "disputed", receiptHash, ...counts, charge: charge.charge });
+      this.#refusal = why;
+      log(`disputed receipt ${receiptHash.slice(0, 16)}: ${why}`);
+      const signature = await key.sign(disputeMessage(hash, counts));
+      return { type: "dispute", receiptHash, ...counts, signature } as const;
+    });
+    return Promise.all(disputes).then((made) => made.filter((one) => one !== undefined));
   }
 
   /** Signed once, kept, and only then said. */
   async #countersign(
-    payload: ChargeVoucher,
-    voucher: SignedVoucher,
-    judged: readonly JudgedReceipt[],
-    owed: readonly OwedReceipt[],
-  ): Promise<ClientToGateway> {
+    book: Book,
+    { payload, voucher, judged, owed }: CountersignableCharge,
+  ): Promise<MessageOf<ClientToGateway, "countersign">> {
     const { key, verify, gatewayKey } = this.#options;
-    standingAfter(this.#standing, owed, payload);
+    standingAfter(book.standing, owed, payload);
     const hash = payloadHash(payload);
-    const [isGenuine, signature] = await Promise.all([verify(voucher.signature, hash, gatewayKey), key.sign(hash)]);
+    const isGenuine = await verify(voucher.signature, hash, gatewayKey);
     if (!isGenuine) throw new Failure("bad_receipt", "a voucher that the gateway did not sign");
-    this.#settle(payload, { boc: voucher.boc, signature }, judged);
+    const signature = await key.sign(hash);
+    const receipts = judged.map(({ receiptHash, receipt: { sessionId, streamId } }) => ({
+      receiptHash,
+      sessionId,
+      streamId,
+    }));
+    book.countersigned(payload, { boc: voucher.boc, signature }, receipts);
+    this.#refusal = undefined;
+    for (const { signed } of judged) this.#streams.delete(signed.reservationId);
     return { type: "countersign", total: payload.total, signature };
   }
-
-  #settle(voucher: ChargeVoucher, countersigned: SignedVoucher, judged: readonly JudgedReceipt[]): void {
-    const { total, receipt: chain, networkId, channel } = voucher;
-    const settled = judged.map(({ reservationId }) => reservationId);
-    const names = judged.map(({ receiptHash }) => toHex(receiptHash));
-    const disputed = names.filter((name) => this.#disputes.has(name));
-    const signed: SignedEntry = { t: "signed", networkId, channel, total, chain, ...countersigned, settled, disputed };
-    this.#append(signed);
-    this.#signed = signed;
-    this.#standing = { total, chain };
-    this.#refusal = undefined;
-    for (const reservationId of settled) this.#streams.delete(reservationId);
-    for (const name of disputed) this.#disputes.delete(name);
-  }
-
-  #refuse(error: unknown): readonly ClientToGateway[] {
-    this.#refusal = error instanceof Error ? error.message : String(error);
-    this.#options.log(`did not countersign: ${this.#refusal}`);
-    return [];
-  }
-
-  #load(channel: ChannelId): void {
-    const lines = this.#options.journal.lines();
-    const { signed, open, disputed } = readJournal(lines);
-    if (signed !== undefined && (signed.networkId !== channel.networkId || signed.channel !== channel.address)) {
-      throw new Failure("storage_failed", "the state belongs to another channel");
-    }
-    this.#signed = signed;
-    if (signed !== undefined) this.#standing = { total: signed.total, chain: signed.chain };
-    for (const [reservationId, terms] of open) this.#streams.set(reservationId, { terms, facts: undefined });
-    for (const [receiptHash, entry] of disputed) this.#disputes.set(receiptHash, entry);
-    this.#compact();
-  }
-
-  #append(entry: Entry): void {
-    this.#options.journal.append(encodeEntry(entry));
-    this.#lines++;
-    if (this.#lines >= COMPACT_AFTER_LINES) this.#compact();
-  }
-
-  #compact(): void {
-    const opened = [...this.#streams.values()].map(({ terms }): Entry => ({ t: "opened", ...terms }));
-    const entries = [...(this.#signed === undefined ? [] : [this.#signed]), ...opened, ...this.#disputes.values()];
-    this.#options.journal.replace(entries.map(encodeEntry));
-    this.#lines = entries.length;
-  }
-
-  #forgetOldest(): void {
-    for (const reservationId of this.#streams.keys()) {
-      this.#streams.delete(reservationId);
-      return;
-    }
-  }
 }
 
-function recordOf(stream: KnownStream | undefined): StreamRecord | undefined {
-  return stream === undefined ? undefined : { terms: stream.terms, facts: stream.facts?.() };
+interface CountersignableCharge {
+  readonly payload: ChargeVoucher;
+  readonly voucher: SignedVoucher;
+  readonly judged: readonly JudgedReceipt[];
+  readonly owed: readonly OwedReceipt[];
 }
 
-function disputedBefore({ promptTokens, completionTokens, charge }: DisputedEntry): Verdict {
-  const nothing = { earned: 0n, fee: 0n };
-  const counts = { promptTokens, completionTokens };
-  return { type: "disputed", counts, charge: { charge, ...nothing }, why: "disputed before" };
+function disputedBefore({
+  promptTokens,
+  completionTokens,
+  charge,
+}: NonNullable<ReturnType<Book["disputeOf"]>>): Verdict {
+  const amounts = { charge, earned: 0n, fee: 0n };
+  return { type: "disputed", counts: { promptTokens, completionTokens }, charge: amounts, why: "disputed before" };
 }

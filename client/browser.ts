@@ -1,3 +1,4 @@
+import { browserSignatures } from "./browser-signing.ts";
 import { openBrowserSocket } from "./browser-socket.ts";
 import { assembleClient, type Client, type ClientOptions } from "./client.ts";
 import { memoryJournal, type Journal } from "./journal.ts";
@@ -21,5 +22,9 @@ export interface BrowserClientOptions extends ClientOptions {
 
 /** A client in a page or a worker. @throws {Failure} `bad_configuration`. */
 export function createClient(options: BrowserClientOptions): Client {
-  return assembleClient(options, { openSocket: openBrowserSocket, journal: options.journal ?? memoryJournal() });
+  return assembleClient(options, {
+    openSocket: openBrowserSocket,
+    journal: options.journal ?? memoryJournal(),
+    signatures: browserSignatures(),
+  });
 }

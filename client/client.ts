@@ -24,7 +24,7 @@ import type { ChannelId } from "./receipts.ts";
 import type { ModelRequest } from "./sealed-body.ts";
 import { runRequest, type AnswerListener, type RequestTerms } from "./session.ts";
 import { createSessions } from "./sessions.ts";
-import { createVerifier, paymentKeyFromSeed } from "./signing.ts";
+import type { Signatures } from "./signing.ts";
 import type { OpenSocket } from "./socket.ts";
 import { DEFAULT_MAX_FEE_BPS } from "./trust.ts";
 
@@ -90,6 +90,7 @@ export interface ClientOptions {
 export interface Platform {
   readonly openSocket: OpenSocket;
   readonly journal: Journal;
+  readonly signatures: Signatures;
 }
 
 const SEED_BYTES = 32;
@@ -108,10 +109,11 @@ export function assembleClient(options: ClientOptions, platform: Platform): Clie
   } = options;
   const { now = Date.now, random = randomBytes, log = () => undefined } = options;
   const urls = gatewayUrls(gateway.url);
-  const key = paymentKeyFromSeed(options.paymentSeed);
-  const verify = createVerifier();
-  const { journal, openSocket } = platform;
-  const account = createAccount({ key, verify, gatewayKey: gateway.key, channel, journal, log });
+  const { journal, openSocket, signatures } = platform;
+  const key = signatures.paymentKey(options.paymentSeed);
+  const elapsed = (): number => performance.now();
+  const { verify } = signatures;
+  const account = createAccount({ key, verify, gatewayKey: gateway.key, channel, journal, elapsed, log });
   const link = openLink({
     url: urls.socket,
     gatewayKey: gateway.key,
@@ -151,7 +153,7 @@ export function assembleClient(options: ClientOptions, platform: Platform): Clie
     maxPrice,
     maxFeeBps,
     now,
-    elapsed: () => performance.now(),
+    elapsed,
   };
   const running = new Set<() => void>();
 
@@ -186,8 +188,9 @@ export function assembleClient(options: ClientOptions, platform: Platform): Clie
     ready: () => link.ready(),
     async close() {
       for (const cancel of [...running]) cancel();
+      await account.settle();
       link.close();
-      await account.close();
+      account.close();
     },
   };
 }

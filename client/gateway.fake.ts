@@ -147,6 +147,8 @@ export interface FakeLedger {
   chain: Uint8Array;
   countersigned: { boc: Uint8Array; signature: Uint8Array } | null;
   uncountersigned: FakeCharge[];
+  /** How many of them the charge under way names; the next waits for its answer. */
+  underWay: number;
 }
 
 interface FakeCharge {
@@ -229,7 +231,7 @@ export async function startFakeGateway(options: FakeGatewayOptions = {}): Promis
   const requests: SealedRequest[] = [];
   const waiting: { type: string; resolve: (message: ClientToGateway) => void }[] = [];
   const unclaimed: ClientToGateway[] = [];
-  const ledger: FakeLedger = { total: 0n, chain: EMPTY_CHAIN, countersigned: null, uncountersigned: [] };
+  const ledger: FakeLedger = { total: 0n, chain: EMPTY_CHAIN, countersigned: null, uncountersigned: [], underWay: 0 };
   const routes = new Map<number, { bytes: (bytes: Uint8Array) => void; closed: (code: FailureCode) => void }>();
   let ids = 0;
 
@@ -281,7 +283,7 @@ export async function startFakeGateway(options: FakeGatewayOptions = {}): Promis
       case "open":
         return open(message, socket, send);
       case "countersign":
-        return countersigned(message);
+        return countersigned(message, send);
       case "dispute":
         return disputed(message, send);
       case "close":
@@ -409,7 +411,7 @@ export async function startFakeGateway(options: FakeGatewayOptions = {}): Promis
     if (isTrial) return sendCharge({ type: "charge", receipts: [signed], voucher: null }, send);
     const { price } = worker.offer;
     ledger.uncountersigned.push({ receipt: signed, receiptHash: hash(receipt), price, usage: made.usage });
-    sendCharge(nextCharge(), send);
+    if (ledger.underWay === 0) sendCharge(nextCharge(), send);
   }
 
   function sendCharge(message: MessageOf<GatewayToClient, "charge">, send: (message: GatewayToClient) => void): void {
@@ -417,9 +419,11 @@ export async function startFakeGateway(options: FakeGatewayOptions = {}): Promis
     if (changed !== undefined) send(changed);
   }
 
-  function nextCharge(): MessageOf<GatewayToClient, "charge"> {
+  function nextCharge(count = Math.min(128, ledger.uncountersigned.length)): MessageOf<GatewayToClient, "charge"> {
     let { total, chain } = ledger;
-    for (const { usage, price, receiptHash } of ledger.uncountersigned) {
+    const named = ledger.uncountersigned.slice(0, count);
+    ledger.underWay = count;
+    for (const { usage, price, receiptHash } of named) {
       total += chargeFor(usage, price, feeBps).charge;
       chain = nextChargeChain(chain, receiptHash);
     }
@@ -431,7 +435,7 @@ export async function startFakeGateway(options: FakeGatewayOptions = {}): Promis
       receipt: chain,
     };
     const voucher = hooks.voucher?.(honest) ?? honest;
-    const receipts = ledger.uncountersigned.map(({ receipt }) => receipt);
+    const receipts = named.map(({ receipt }) => receipt);
     return {
       type: "charge",
       receipts,
@@ -439,13 +443,19 @@ export async function startFakeGateway(options: FakeGatewayOptions = {}): Promis
     };
   }
 
-  function countersigned({ total, signature }: MessageOf<ClientToGateway, "countersign">): void {
-    const { voucher } = nextCharge();
-    if (voucher === null || ledger.uncountersigned.length === 0) return;
-    for (const { receiptHash } of ledger.uncountersigned) ledger.chain = nextChargeChain(ledger.chain, receiptHash);
-    ledger.total = total;
-    ledger.countersigned = { boc: voucher.boc, signature };
-    ledger.uncountersigned = [];
+  function countersigned(
+    message: MessageOf<ClientToGateway, "countersign">,
+    send: (message: GatewayToClient) => void,
+  ): void {
+    const { voucher } = nextCharge(ledger.underWay);
+    if (voucher === null || ledger.underWay === 0) return;
+    for (const { receiptHash } of ledger.uncountersigned.splice(0, ledger.underWay)) {
+      ledger.chain = nextChargeChain(ledger.chain, receiptHash);
+    }
+    ledger.total = message.total;
+    ledger.countersigned = { boc: voucher.boc, signature: message.signature };
+    ledger.underWay = 0;
+    if (ledger.uncountersigned.length > 0) sendCharge(nextCharge(), send);
   }
 
   function disputed(message: MessageOf<ClientToGateway, "dispute">, send: (message: GatewayToClient) => void): void {

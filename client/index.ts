@@ -1,5 +1,6 @@
 import { assembleClient, type Client, type ClientOptions } from "./client.ts";
 import { memoryJournal, type Journal } from "./journal.ts";
+import { nodeSignatures } from "./node-signing.ts";
 import { openNodeSocket } from "./node-socket.ts";
 import { openStateFolder } from "./state-folder.ts";
 
@@ -32,7 +33,7 @@ export function createClient(options: NodeClientOptions): Client {
   const { stateFolder, journal } = options;
   const kept = journal ?? (stateFolder === undefined ? memoryJournal() : openStateFolder(stateFolder));
   try {
-    return assembleClient(options, { openSocket: openNodeSocket, journal: kept });
+    return assembleClient(options, { openSocket: openNodeSocket, journal: kept, signatures: nodeSignatures() });
   } catch (error) {
     kept.close();
     throw error;

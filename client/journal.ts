@@ -11,7 +11,7 @@ import {
   hashHex,
   signature,
 } from "../protocol/index.ts";
-import type { StreamTerms } from "./receipts.ts";
+import { Leases } from "./leases.ts";
 
 /**
  * Where a client keeps what it has signed. Lines are appended and survive a crash of the process; a last line that was
@@ -46,10 +46,8 @@ const sessionId = z.string().regex(/^[0-9a-f]{32}$/);
 
 const entrySchema = z.discriminatedUnion("t", [
   z.strictObject({
-    t: z.literal("opened"),
-    reservationId: z.string(),
+    t: z.literal("leased"),
     sessionId,
-    streamId: count,
     identityKey: key32,
     manifestRoot: hashHex,
     offerHash: hashHex,
@@ -57,6 +55,8 @@ const entrySchema = z.discriminatedUnion("t", [
     feeBps: count,
     promptBytes: count,
     maxTokens: count,
+    through: count,
+    settled: z.array(count),
   }),
   z.strictObject({
     t: z.literal("signed"),
@@ -66,10 +66,8 @@ const entrySchema = z.discriminatedUnion("t", [
     chain: bytesField(32),
     boc: bytesField(undefined, 512),
     signature,
-    /** Reservations that this total settles. */
-    settled: z.array(z.string()),
-    /** Disputes that it settles, by receipt hash in hex. */
-    disputed: z.array(hashHex),
+    /** The receipts it was signed for, in the order of the chain. */
+    receipts: z.array(z.strictObject({ receiptHash: hashHex, sessionId, streamId: count })),
   }),
   z.strictObject({
     t: z.literal("disputed"),
@@ -82,6 +80,7 @@ const entrySchema = z.discriminatedUnion("t", [
 
 /** One fact about the channel, in the order they happened. */
 export type Entry = z.output<typeof entrySchema>;
+export type LeaseEntry = Extract<Entry, { t: "leased" }>;
 export type SignedEntry = Extract<Entry, { t: "signed" }>;
 export type DisputedEntry = Extract<Entry, { t: "disputed" }>;
 
@@ -92,8 +91,8 @@ export function encodeEntry(entry: Entry): string {
 /** What the lines add up to. */
 export interface JournalState {
   readonly signed: SignedEntry | undefined;
-  /** Terms of streams not settled yet, by reservation. */
-  readonly open: ReadonlyMap<string, StreamTerms>;
+  /** The newest of each session and offer, oldest first. */
+  readonly leases: readonly LeaseEntry[];
   /** Disputes not settled yet, by receipt hash in hex. */
   readonly disputed: ReadonlyMap<string, DisputedEntry>;
 }
@@ -101,27 +100,27 @@ export interface JournalState {
 /** @throws {Failure} `storage_failed` for a line in the middle that is not an entry: something else wrote there. */
 export function readJournal(lines: readonly string[]): JournalState {
   let signed: SignedEntry | undefined;
-  const open = new Map<string, StreamTerms>();
+  const leases = new Leases();
   const disputed = new Map<string, DisputedEntry>();
   for (const line of lines) {
     const entry = parseEntry(line);
     switch (entry.t) {
-      case "opened": {
-        const { t, ...terms } = entry;
-        open.set(terms.reservationId, terms);
+      case "leased":
+        leases.put(entry);
         break;
-      }
       case "signed":
         signed = entry;
-        for (const reservationId of entry.settled) open.delete(reservationId);
-        for (const receiptHash of entry.disputed) disputed.delete(receiptHash);
+        for (const { receiptHash, sessionId: session, streamId } of entry.receipts) {
+          disputed.delete(receiptHash);
+          leases.settle(session, streamId);
+        }
         break;
       case "disputed":
         disputed.set(entry.receiptHash, entry);
         break;
     }
   }
-  return { signed, open, disputed };
+  return { signed, leases: leases.entries(), disputed };
 }
 
 function parseEntry(line: string): Entry {

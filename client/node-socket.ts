@@ -1,8 +1,9 @@
+import type { Socket as TcpSocket } from "node:net";
 import { WebSocket } from "ws";
 import type { OpenSocket } from "./socket.ts";
 
-/** Larger than any message of a link: one frame of 65,553 bytes with its route, or 64 KiB of control text. */
-const MAX_MESSAGE_BYTES = 131_072;
+/** Far above a frame of 65,553 bytes, so that an oversize one costs its stream and not the link. */
+const MAX_MESSAGE_BYTES = 1_048_576;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
 /** A socket of the `ws` package: Node's own WebSocket copies each message once more and cannot bound its size. */
@@ -12,7 +13,11 @@ export const openNodeSocket: OpenSocket = (url, events) => {
     maxPayload: MAX_MESSAGE_BYTES,
     handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
   });
+  let tcp: TcpSocket | undefined;
   let why = "closed by the gateway";
+  socket.on("upgrade", (response) => {
+    tcp = response.socket;
+  });
   socket.on("open", events.opened);
   socket.on("message", (data: Buffer, isBinary) => {
     if (isBinary) events.binary(new Uint8Array(data.buffer, data.byteOffset, data.length));
@@ -24,7 +29,9 @@ export const openNodeSocket: OpenSocket = (url, events) => {
   socket.on("close", () => events.closed(why));
   return {
     send(data) {
-      if (socket.readyState === WebSocket.OPEN) socket.send(data);
+      if (socket.readyState !== WebSocket.OPEN) return;
+      if (tcp !== undefined) corkThisTurn(tcp);
+      socket.send(data);
     },
     close() {
       if (socket.readyState === WebSocket.CONNECTING) socket.terminate();
@@ -32,3 +39,10 @@ export const openNodeSocket: OpenSocket = (url, events) => {
     },
   };
 };
+
+/** What is sent in one turn of the event loop leaves in one write: each of them alone would be a system call. */
+function corkThisTurn(tcp: TcpSocket): void {
+  if (tcp.writableCorked > 0) return;
+  tcp.cork();
+  process.nextTick(() => tcp.uncork());
+}

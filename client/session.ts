@@ -130,6 +130,8 @@ class Request {
   #running: SealedStream | undefined;
   #isOver = false;
   #mayRetry = true;
+  /** Whether the reservation at hand ends by itself: a stream was asked for on it, or the gateway has forgotten it. */
+  #isUsed = false;
   #firstEventAt: number | undefined;
   #reasoningTokens = 0;
 
@@ -175,7 +177,17 @@ class Request {
   /** One reservation and its candidates. */
   async #attempt(plan: Plan): Promise<Failure | undefined> {
     const reply = await this.#reserve(plan);
-    return reply instanceof Failure ? reply : this.#tryCandidates(reply, plan);
+    if (reply instanceof Failure) return reply;
+    this.#isUsed = false;
+    try {
+      return await this.#tryCandidates(reply, plan);
+    } finally {
+      this.#releaseUnused(reply.reservationId);
+    }
+  }
+
+  #releaseUnused(reservationId: string): void {
+    if (!this.#isUsed) this.#ports.link.send({ type: "release", reservationId });
   }
 
   async #reserve({ model, body, maxTokens, conversation }: Plan): Promise<Reserved | Failure> {
@@ -197,7 +209,7 @@ class Request {
   /** Undefined once one answered; else why the last did not. Each is verified like the first. */
   async #tryCandidates(reserved: Reserved, plan: Plan): Promise<Failure | undefined> {
     let asked = 0;
-    let last = new Failure("no_worker", "every worker that was named has been tried");
+    let last: Failure | undefined;
     for (const candidate of reserved.candidates) {
       if (this.#hasEnded()) break;
       if (this.#tried.has(candidate.workerId)) continue;
@@ -212,13 +224,14 @@ class Request {
       const failure = await this.#ask(verified, reserved, plan);
       if (failure === undefined || this.#hasEnded()) return undefined;
       last = failure;
+      if (isSpent(failure)) this.#isUsed = true;
       if (failure.code === "context_overflow") return this.#again(candidate, failure);
       if (isSpent(failure) && asked > 1) return this.#again(candidate, failure);
       if (!this.#mayGoOn(failure)) throw failure;
       if (needsNewReservation(failure)) return this.#again(candidate, failure);
     }
-    if (asked === 0) this.#ports.link.send({ type: "release", reservationId: reserved.reservationId });
-    return this.#hasEnded() ? undefined : last;
+    if (this.#hasEnded()) return undefined;
+    return last ?? new Failure("no_worker", "every worker that was named has been tried");
   }
 
   /** This worker was not to blame: a new reservation may name it again. */
@@ -315,6 +328,7 @@ class Request {
       });
       account.opened(stream.terms, () => running.facts());
       this.#running = running;
+      this.#isUsed = true;
       running.start(link);
     });
   }
