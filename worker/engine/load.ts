@@ -12,7 +12,7 @@ import {
   NoBinaryFoundError,
   readGgufFileInfo,
 } from "node-llama-cpp";
-import { orderedStrategy } from "./batching.ts";
+import { dispatchAfterAll, orderedStrategy } from "./batching.ts";
 import { gigabytes, memoryBytes, type ModelSizes } from "./memory.ts";
 import type { EnginePlan } from "./messages.ts";
 
@@ -142,7 +142,7 @@ async function createContext(model: LlamaModel, plan: EnginePlan, contextTokens:
     ...(plan.threads > 0 && { threads: plan.threads }),
     flashAttention: "auto",
     failedCreationRemedy: false,
-    batching: { dispatchSchedule: "nextCycle", itemPrioritizationStrategy: orderedStrategy },
+    batching: { dispatchSchedule: dispatchAfterAll, itemPrioritizationStrategy: orderedStrategy },
     ...(plan.kvCache === "q8_0" && { experimentalKvCacheKeyType: "Q8_0", experimentalKvCacheValueType: "Q8_0" }),
   });
 }
