@@ -188,6 +188,20 @@ test("an entry that does not add up is refused and changes nothing", () => {
   assert.equal(clientBook(ledger, CHANNEL).total, 110n);
 });
 
+test("books in which a client owes other than what was charged are not loaded", () => {
+  const ledger = ledgerOf(charge(100));
+  clientBook(ledger, CHANNEL).total += 1n;
+  assert.throws(() => checkConservation(ledger), { code: "storage_failed" });
+});
+
+test("books that promise an owner more than was earned are not loaded", () => {
+  const ledger = ledgerOf(charge(100), settle(1));
+  const position = ledger.owners.get(OWNER);
+  assert.ok(position !== undefined);
+  ledger.owners.set(OWNER, { ...position, total: position.total + 1n });
+  assert.throws(() => checkConservation(ledger), { code: "storage_failed" });
+});
+
 test("trial answers are the gateway's expense, and the worker earns them as any other", () => {
   const trial = charge(100, { payer: { trial: "ee".repeat(32) }, charge: 100n, fee: 0n });
   const ledger = ledgerOf(trial, settle(1));

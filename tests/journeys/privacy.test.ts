@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { fork, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,7 +8,7 @@ import { DEVNET_NETWORK_ID, devnetAddress, devnetKey, PRACTICE_PRICE } from "../
 import { DEMO_POLICY } from "../../protocol/index.ts";
 import { startWorker } from "../../worker/index.ts";
 import { echoEngine } from "./echo-engine.ts";
-import type { GatewayOrder, GatewayReport } from "./gateway-process.ts";
+import { forkGateway, orderGateway, type GatewayOrder, type GatewayReport } from "./gateway-process.ts";
 import { atEnd, temporaryFolder, until } from "./house.ts";
 import { recordSockets } from "./socket-recorder.ts";
 import { tracesInMemory, tracesOf } from "./traces.ts";
@@ -82,22 +81,14 @@ async function startGatewayProcess(
   channel: string,
   paymentKey: Uint8Array,
 ): Promise<GatewayProcess> {
-  const child = fork(new URL("./gateway-process.ts", import.meta.url), { serialization: "advanced", silent: true });
+  const child = forkGateway();
   atEnd(context, () => child.kill("SIGKILL"));
   const output: Buffer[] = [];
   child.stdout?.on("data", (bytes: Buffer) => output.push(bytes));
   child.stderr?.on("data", (bytes: Buffer) => output.push(bytes));
-  const order = (message: GatewayOrder): Promise<GatewayReport> => tell(child, message);
-  const report = await order({ type: "start", dataDir: join(folder, "gateway"), channel, paymentKey });
+  const order = (message: GatewayOrder): Promise<GatewayReport> => orderGateway(child, message);
+  const report = await order({ type: "start", dataDir: join(folder, "gateway"), port: 0, channel, paymentKey });
   assert.ok(report.type === "up" && child.pid !== undefined);
   const { httpUrl, gatewayKey } = report;
   return { httpUrl, gatewayKey, processId: child.pid, output: () => Buffer.concat(output), order };
-}
-
-function tell(child: ChildProcess, order: GatewayOrder): Promise<GatewayReport> {
-  return new Promise((resolve, reject) => {
-    child.once("message", (report) => resolve(report as GatewayReport));
-    child.once("exit", () => reject(new Error("the gateway process ended")));
-    child.send(order);
-  });
 }
