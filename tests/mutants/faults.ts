@@ -177,14 +177,14 @@ export const FAULTS: readonly Fault[] = [
     file: "worker/serving/request.ts",
     find: "outer.offerHash === terms.offerHash &&",
     replace: "",
-    tests: ["worker/serving/bad-input.test.ts"],
+    tests: ["worker/serving/request.test.ts"],
     why: "a gateway sells a request at a price the client did not seal",
   },
   {
     file: "worker/serving/request.ts",
     find: 'if (outer.maxTokens > terms.maxCompletionTokens) throw new Failure("reservation_exceeded");',
     replace: "",
-    tests: ["worker/serving/bad-input.test.ts"],
+    tests: ["worker/serving/request.test.ts"],
     why: "a client gets more than was held for it",
   },
   // The gateway's side

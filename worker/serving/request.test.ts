@@ -1,7 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ABORT, codeOf, FIN, FrameOpener, FrameSealer, hash, concat, type StreamKeys } from "../../protocol/index.ts";
-import { RequestReader } from "./request.ts";
+import {
+  ABORT,
+  codeOf,
+  FIN,
+  FrameOpener,
+  FrameSealer,
+  hash,
+  concat,
+  utf8,
+  type StreamKeys,
+} from "../../protocol/index.ts";
+import { checkRequest, RequestReader, type RoutedTerms } from "./request.ts";
 
 const keys: StreamKeys = {
   key: new Uint8Array(32).fill(1),
@@ -11,6 +21,40 @@ const keys: StreamKeys = {
   streamId: 1,
   toJSON: () => "[secret]",
 };
+
+const ROOT = "aa".repeat(32);
+const TERMS: RoutedTerms = {
+  reservationId: "r-1",
+  offerHash: "bb".repeat(32),
+  manifestRoot: ROOT,
+  maxPromptBytes: 4096,
+  maxCompletionTokens: 64,
+};
+
+function sealedRequest(overrides: object = {}): Uint8Array {
+  const body = { model: "m", messages: [{ role: "user", content: "hello" }] };
+  const { reservationId, offerHash } = TERMS;
+  const request = { v: 1, path: "/v1/chat/completions", body, maxTokens: 64, reservationId, offerHash };
+  return utf8(JSON.stringify({ ...request, ...overrides }));
+}
+
+test("a request as it was reserved is taken", () => {
+  assert.equal(checkRequest(sealedRequest(), TERMS, ROOT).maxTokens, 64);
+});
+
+for (const [what, plaintext, root, code] of [
+  ["another reservation", sealedRequest({ reservationId: "r-2" }), ROOT, "reservation_mismatch"],
+  ["another offer", sealedRequest({ offerHash: "cc".repeat(32) }), ROOT, "reservation_mismatch"],
+  ["another model than the session's", sealedRequest(), "dd".repeat(32), "reservation_mismatch"],
+  ["more tokens than were held", sealedRequest({ maxTokens: 65 }), ROOT, "reservation_exceeded"],
+  ["a longer prompt than was held", sealedRequest({ path: "x".repeat(5000) }), ROOT, "reservation_exceeded"],
+  ["a field nobody knows", sealedRequest({ body: { model: "m", messages: [], x: 1 } }), ROOT, "unsupported_field"],
+  ["no request at all", utf8("[]"), ROOT, "bad_message"],
+] as const) {
+  test(`a request with ${what} is refused before anything is generated`, () => {
+    assert.throws(() => checkRequest(plaintext, TERMS, root), { code });
+  });
+}
 
 test("ten thousand random changes of a request's frames are each refused with a code", () => {
   const random = seeded(20_26);
