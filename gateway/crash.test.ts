@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { fromHex, toHex, type MessageOf, type GatewayToClient, type SignedVoucher } from "../protocol/index.ts";
 import { OWNER } from "./gateway.fake.ts";
@@ -23,8 +23,8 @@ import {
 import { signerFromSeed } from "./signatures.ts";
 
 /** 12 in a run; more, with other instants, by the environment: CRASHES=100 CRASH_SEED=7. */
-const CRASHES = Number(process.env["CRASHES"] ?? 12);
-const SEED = Number(process.env["CRASH_SEED"] ?? 1);
+const CRASHES = Number(process.env.CRASHES ?? 12);
+const SEED = Number(process.env.CRASH_SEED ?? 1);
 
 const CHANNEL = `0:${"c1".repeat(32)}`;
 const CLIENT_SEED = new Uint8Array(32).fill(1);
@@ -66,16 +66,18 @@ test(`a gateway killed at ${CRASHES} instants has lost nothing it told anybody, 
   let state = SEED;
   for (let round = 0; round < CRASHES; round++) {
     state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
-    await oneLife(folder, promises, state % 120);
+    await oneLife(t, folder, promises, state % 120);
   }
   assert.ok(promises.promised > 0n, "no life was long enough to promise anything");
 });
 
 /** Starts the gateway, holds it to what it said before, and kills it `ms` after its peers began to work. */
-async function oneLife(folder: string, promises: Promises, ms: number): Promise<void> {
+async function oneLife(t: TestContext, folder: string, promises: Promises, ms: number): Promise<void> {
   const paymentKey = toHex(signerFromSeed(CLIENT_SEED).publicKey);
   const child = spawn(process.execPath, [CHILD, folder, CHANNEL, paymentKey], { stdio: ["ignore", "pipe", "inherit"] });
   const exited = once(child, "exit");
+  const kill = (): boolean => child.kill("SIGKILL");
+  t.after(kill);
   const gateway = await addressFrom(child);
   const ownerProof = {
     address: OWNER,
@@ -93,7 +95,7 @@ async function oneLife(folder: string, promises: Promises, ms: number): Promise<
   });
   const client = await dialClient(gateway, { seed: CLIENT_SEED, address: CHANNEL });
   await holdToItsWord(gateway, worker, client, promises);
-  setTimeout(() => child.kill("SIGKILL"), ms);
+  setTimeout(kill, ms);
   await Promise.allSettled([ask(worker, client), sign(client, promises), listen(gateway, worker, promises)]).then(
     (ends) => {
       for (const end of ends) if (end.status === "rejected") rethrowUnlessCut(end.reason);

@@ -33,7 +33,7 @@ async function main(argv: readonly string[]): Promise<number> {
     options: {
       port: { type: "string", default: "4410" },
       host: { type: "string", default: "127.0.0.1" },
-      data: { type: "string", default: process.env["COCOON_GATEWAY_DATA"] ?? "gateway-data" },
+      data: { type: "string", default: process.env.COCOON_GATEWAY_DATA ?? "gateway-data" },
       "network-id": { type: "string", default: "-777" },
       "fee-bps": { type: "string", default: "500" },
       "tls-key": { type: "string" },

@@ -105,7 +105,7 @@ export class RawPeer<In extends Incoming> {
 
   /** Resolves with the gateway's next heartbeat, whatever the peer's role. */
   async heard(): Promise<void> {
-    await this.next("heartbeat" as In["type"]);
+    await this.next("heartbeat");
   }
 
   close(): void {
@@ -217,7 +217,7 @@ export async function offer(worker: FakeWorker, overrides: ServeOverrides = {}):
   });
 }
 
-export function offerOf(worker: FakeWorker, overrides: ServeOverrides = {}): Uint8Array {
+export function offerOf(worker: Pick<FakeWorker, "signer" | "gateway">, overrides: ServeOverrides = {}): Uint8Array {
   return encodeOffer({
     v: "acn1",
     ik: worker.signer.publicKey,
