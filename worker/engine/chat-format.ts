@@ -51,7 +51,7 @@ export class ChatFormat {
     }
     const opensThought = this.#opensThought(history);
     if (opensThought) lastResponse(history).push({ type: "segment", segmentType: "thought", text: "", ended: false });
-    const state = this.#wrapper.generateContextState({
+    const state = this.#contextState({
       chatHistory: history,
       ...(tools !== undefined && { availableFunctions: tools, documentFunctionParams: true }),
     });
@@ -81,6 +81,14 @@ export class ChatFormat {
     const first = this.#model.detokenize(opening.tokenize(this.#model.tokenizer).slice(0, 1), true);
     const trigger = isMarkup && begin.startsWith(first) ? first : begin;
     return { trigger, rest: begin.slice(trigger.length) };
+  }
+
+  #contextState(options: ChatWrapperGenerateContextStateOptions): ChatWrapperGeneratedContextState {
+    try {
+      return this.#wrapper.generateContextState(options);
+    } catch (cause) {
+      throw new Failure("unsupported_field", "messages: the model's template refuses them", { cause });
+    }
   }
 
   /** Plain texts go through the tokenizer whole: it then treats their beginning as it does a raw prompt's. */

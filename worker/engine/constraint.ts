@@ -37,24 +37,24 @@ export async function answerForm(
   const format = body.response_format;
   const choice = body.tool_choice ?? "auto";
   if (syntax !== undefined && choice !== "auto" && choice !== "none") {
-    const grammar = callGrammar(body, syntax, syntax.trigger + syntax.rest);
-    return { ...FREE, whole: await compiled(llama, grammar) };
+    const begin = syntax.trigger + syntax.rest;
+    return { ...FREE, whole: await compiled(llama, () => callGrammar(body, syntax, begin)) };
   }
   if (format?.type === "json_object") {
     const grammar = new JsonGrammar("refuse");
-    return { ...FREE, whole: await compiled(llama, grammar.text(grammar.object())), check: checkObject };
+    return { ...FREE, whole: await compiled(llama, () => grammar.text(grammar.object())), check: checkObject };
   }
   if (format?.type === "json_schema") {
     const { schema } = format.json_schema;
     const grammar = new JsonGrammar("refuse");
     return {
       ...FREE,
-      whole: await compiled(llama, grammar.text(grammar.schema(schema))),
+      whole: await compiled(llama, () => grammar.text(grammar.schema(schema))),
       check: (text) => checkSchema(text, schema),
     };
   }
   if (syntax === undefined) return FREE;
-  const grammar = await compiled(llama, callGrammar(body, syntax, syntax.rest));
+  const grammar = await compiled(llama, () => callGrammar(body, syntax, syntax.rest));
   return { ...FREE, call: { trigger: syntax.trigger, grammar } };
 }
 
@@ -75,10 +75,11 @@ function callGrammar(body: ChatRequestBody, { marks }: CallSyntax, begin: string
   return json.text(`${literal(begin)} ${calls}${again}`);
 }
 
-async function compiled(llama: Llama, grammar: string): Promise<LlamaGrammar> {
+async function compiled(llama: Llama, written: () => string): Promise<LlamaGrammar> {
   try {
-    return await llama.createGrammar({ grammar });
+    return await llama.createGrammar({ grammar: written() });
   } catch (cause) {
+    if (cause instanceof Failure) throw cause;
     throw new Failure("unsupported_field", "JSON schema: too large or too deep", { cause });
   }
 }
@@ -88,8 +89,8 @@ function checkObject(text: string): void {
 }
 
 function checkSchema(text: string, schema: unknown): void {
-  const path = mismatch(parsed(text), schema);
-  if (path !== undefined) throw new Failure("internal", `the answer does not match its schema at ${path}`);
+  if (mismatch(parsed(text), schema) !== undefined)
+    throw new Failure("internal", "the answer does not match its schema");
 }
 
 function parsed(text: string): unknown {

@@ -1,4 +1,4 @@
-import { codeOf, NO_USAGE, type FailureCode, type TokenUsage } from "../../protocol/index.ts";
+import { codeOf, Failure, NO_USAGE, type FailureCode, type TokenUsage } from "../../protocol/index.ts";
 import type { EnginePlan, EngineStats, FromEngine, Job, ToEngine } from "./messages.ts";
 import { FairQueue } from "./queue.ts";
 import type { PreparedJob, Runner } from "./runner.ts";
@@ -98,7 +98,7 @@ export class Engine {
       const prepared = await runner.prepare(job).finally(() => this.#preparing--);
       this.#place(runner, { job, prepared, stopper });
     } catch (error) {
-      this.#refuse(job, codeOf(error), sentence(error));
+      this.#refuse(job, codeOf(error), jobSentence(error));
     }
   }
 
@@ -127,7 +127,8 @@ export class Engine {
       });
       this.#post({ type: "done", jobId, finishReason, usage });
     } catch (error) {
-      this.#post({ type: "failed", jobId, code: codeOf(error), message: sentence(error), usage: counted });
+      const code = error instanceof Failure ? error.code : "worker_crashed";
+      this.#post({ type: "failed", jobId, code, message: jobSentence(error), usage: counted });
     }
     this.#jobs.delete(jobId);
     this.#running--;
@@ -174,7 +175,12 @@ function countedUsage(usage: TokenUsage, event: FromEngine): TokenUsage {
   }
 }
 
-/** For the owner's log. Messages of failures hold no prompt; those of strangers' errors are kept out of jobs. */
+/** For the owner's log. A failure's message holds no prompt; a stranger's error might. */
+function jobSentence(error: unknown): string {
+  return error instanceof Failure ? error.message : "the model failed";
+}
+
+/** While a model is loaded there is no prompt yet. */
 function sentence(error: unknown): string {
   return error instanceof Error ? error.message : "unknown error";
 }

@@ -65,7 +65,10 @@ export class JsonGrammar {
     const stranger = Object.keys(schema).find(
       (key) => !KEYWORDS.has(key) && !ANNOTATIONS.has(key) && !(key === "minimum" && isNatural),
     );
-    if (stranger !== undefined && this.#constraints === "refuse") throw unsupported(stranger);
+    if (stranger !== undefined && this.#constraints === "refuse") {
+      // The message may be logged: a word of JSON schema, not a client's text.
+      throw unsupported(/^\$?[A-Za-z]{1,24}$/u.test(stranger) ? stranger : "a keyword of no schema");
+    }
     const isMixed = ("anyOf" in schema || "oneOf" in schema) && ("properties" in schema || "items" in schema);
     if (isMixed && this.#constraints === "refuse") throw unsupported("anyOf beside properties");
     return schema;
@@ -88,7 +91,7 @@ export class JsonGrammar {
       case "array":
         return this.#arrayOf(keywords);
       default:
-        throw unsupported(`type ${JSON.stringify(type)}`);
+        throw unsupported("type");
     }
   }
 
@@ -111,16 +114,20 @@ export class JsonGrammar {
       text: `${literal(JSON.stringify(key))} ":" ${this.#space()} ${this.#named(this.#value(value))} ${this.#space()}`,
       isRequired: required.includes(key),
     }));
-    return `"{" ${this.#space()} ${this.#members(members, false)} "}"`;
+    return `"{" ${this.#space()} ${this.#members(members)} "}"`;
   }
 
-  /** Members in their order, optional ones left out at will; a rule each, so that the grammar grows by two a member. */
-  #members(members: readonly { text: string; isRequired: boolean }[], hasOneBefore: boolean): string {
-    const [first, ...rest] = members;
-    if (first === undefined) return '""';
-    const comma = hasOneBefore ? `"," ${this.#space()} ` : "";
-    const present = this.#named(`${comma}${first.text} ${this.#members(rest, true)}`);
-    return first.isRequired ? present : this.#named(`${present} | ${this.#members(rest, hasOneBefore)}`);
+  /** Members in their order, optional ones left out at will; two rules each, with and without one before. */
+  #members(members: readonly { text: string; isRequired: boolean }[]): string {
+    let first = '""';
+    let further = '""';
+    for (const { text, isRequired } of members.toReversed()) {
+      const asFirst = `${text} ${further}`;
+      const asFurther = `"," ${this.#space()} ${text} ${further}`;
+      first = this.#named(isRequired ? asFirst : `${asFirst} | ${first}`);
+      further = this.#named(isRequired ? asFurther : `${asFurther} | ${further}`);
+    }
+    return first;
   }
 
   #mapOf(values: JsonSchema): string {
@@ -269,7 +276,7 @@ function resolve(root: JsonSchema, pointer: string): JsonSchema {
   let at = root;
   for (const step of steps) {
     const key = step.replaceAll("~1", "/").replaceAll("~0", "~");
-    if (!isObject(at) || !Object.hasOwn(at, key)) throw unsupported(`$ref ${pointer}`);
+    if (!isObject(at) || !Object.hasOwn(at, key)) throw unsupported("$ref to nothing");
     at = at[key];
   }
   return at;

@@ -43,7 +43,7 @@ test("an engine process answers, prints nothing of it, and ends with its parent"
   const unfinished = driver.ask(question("once more"));
   await unfinished.until((event) => event.type === "delta");
   child.disconnect();
-  assert.deepEqual(await exited, [0, null]);
+  assert.deepEqual(await exited, [null, "SIGKILL"]);
   assert.ok(!output().includes(marker) && !output().includes("practice model"), output());
 });
 

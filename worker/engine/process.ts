@@ -24,6 +24,6 @@ if (parentPort !== undefined) {
   parentPort.on("message", ({ data }) => engine.handle(data));
 } else {
   process.on("message", (message: ToEngine) => engine.handle(message));
-  // Nobody is left to answer: native work in progress is not worth waiting for.
-  process.on("disconnect", () => process.exit(0));
+  // Nobody is left to answer. An orderly exit would tear the model down under a batch that still computes, and crash.
+  process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
 }
