@@ -27,7 +27,7 @@ const REQUESTS_PER_LANE = 2;
 const STAGGER_MS = 40;
 /** Of the prompts, in words of two to four tokens; a lane has two different ones. */
 const PROMPT_WORDS = [6, 24, 2, 45, 12];
-const COMPLETION_TOKENS = 48;
+const COMPLETION_TOKENS = 32;
 
 /** So many requests at once, of mixed length, each lane's second one joining the others' late. */
 export async function runLoad(server: Server, width: number, round: number): Promise<LoadResult> {

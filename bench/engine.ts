@@ -61,7 +61,9 @@ async function measure(ours: Server, peer: Server | undefined, count: number): P
       }
     }
     rounds.push({ ours: results.ours, peer: peer === undefined ? undefined : results.peer });
-    process.stderr.write(`round ${round + 1} of ${count}\n`);
+    process.stderr.write(
+      `round ${round + 1} of ${count}: ${WIDTHS.map((_, i) => ratioAt(rounds.slice(-1), i)).join(" ")}\n`,
+    );
   }
   return rounds;
 }

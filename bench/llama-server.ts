@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { type IncomingMessage, request } from "node:http";
 import { createServer } from "node:net";
 import type { Completion, Prompted, Server } from "./engine-load.ts";
 
@@ -41,23 +42,20 @@ export async function startLlamaServer(
 
 async function complete(url: string, { prompt, tokens }: Prompted): Promise<Completion> {
   const begin = performance.now();
-  const response = await fetch(`${url}/completion`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({
-      prompt,
-      n_predict: tokens,
-      temperature: 0,
-      stream: true,
-      cache_prompt: false,
-      return_tokens: true,
-    }),
+  const response = await post(`${url}/completion`, {
+    prompt,
+    n_predict: tokens,
+    temperature: 0,
+    stream: true,
+    cache_prompt: false,
+    return_tokens: true,
   });
-  if (!response.ok || response.body === null) throw new Error(`llama-server answered ${response.status}`);
+  if (response.statusCode !== 200) throw new Error(`llama-server answered ${String(response.statusCode)}`);
   let ttftMs: number | undefined;
   let count = 0;
   let pending = "";
-  for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
+  response.setEncoding("utf8");
+  for await (const chunk of response as AsyncIterable<string>) {
     ttftMs ??= performance.now() - begin;
     pending += chunk;
     const events = pending.split("\n\n");
@@ -65,6 +63,14 @@ async function complete(url: string, { prompt, tokens }: Prompted): Promise<Comp
     for (const event of events) count += tokensIn(event);
   }
   return { ttftMs: ttftMs ?? NaN, tokens: count };
+}
+
+/** A connection a request: llama-server closes idle ones, sometimes under the next request. */
+async function post(url: string, body: object): Promise<IncomingMessage> {
+  const outgoing = request(url, { method: "POST", agent: false, headers: { "content-type": "application/json" } });
+  outgoing.end(JSON.stringify(body));
+  const [response] = (await once(outgoing, "response")) as [IncomingMessage];
+  return response;
 }
 
 /** Ids in one event; the last event repeats none. */
