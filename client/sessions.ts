@@ -52,6 +52,8 @@ interface WarmSession {
   isProven: boolean;
   /** Keys of the next stream, derived while nobody waits. */
   ahead: Promise<KeyPair> | undefined;
+  /** Settles once every earlier stream has its keys: streams are opened in the order of their ids, or a worker refuses. */
+  turn: Promise<unknown>;
 }
 
 interface KeyPair {
@@ -78,7 +80,7 @@ export function createSessions({ link, now, random }: SessionsOptions): Sessions
     const { session, enc } = await openSession(worker, hello, answer, Math.floor(now() / 1000));
     const start = Promise.withResolvers<undefined>();
     start.promise.catch(() => undefined); // nobody may be waiting for it
-    return { session, enc, start, streams: 0, isProven: false, ahead: undefined };
+    return { session, enc, start, streams: 0, isProven: false, ahead: undefined, turn: Promise.resolve() };
   }
 
   function greetOnce(name: string, candidate: VerifiedCandidate, reservationId: string): Promise<WarmSession> {
@@ -98,15 +100,19 @@ export function createSessions({ link, now, random }: SessionsOptions): Sessions
     async take(candidate, reservationId) {
       const { worker, offer } = candidate;
       const name = `${worker.workerId}/${worker.evidenceHash}/${offer.manifestRoot}`;
-      const greeting = sessions.get(name) ?? greetOnce(name, candidate, reservationId);
-      const session = await greeting;
-      if (!isUsable(session)) {
+      let greeting = sessions.get(name) ?? greetOnce(name, candidate, reservationId);
+      let session = await greeting;
+      while (!isUsable(session)) {
         if (sessions.get(name) === greeting) sessions.delete(name);
-        return this.take(candidate, reservationId);
+        greeting = sessions.get(name) ?? greetOnce(name, candidate, reservationId);
+        session = await greeting;
       }
+      // From here on every stream takes the same steps, so that none overtakes one with a lower id.
       const isFirst = session.streams++ === 0;
       const streamId = session.streams;
-      const keys = await keysOf(session, streamId);
+      const inTurn = Promise.all([keysOf(session, streamId), session.turn]);
+      session.turn = inTurn.catch(() => undefined);
+      const [keys] = await inTurn;
       if (!isFirst) await session.start.promise;
       return {
         session: session.session,

@@ -295,7 +295,10 @@ export class Clients {
     const { reservation, worker, terms } = found;
     const offer = worker.offers.get(reservation.manifestRoot);
     if (offer === undefined) return peer.link.error("no_worker", { id: message.id });
-    if (offer.running >= Math.min(offer.slots, MOST_SLOTS)) return peer.link.error("busy", { id: message.id });
+    if (offer.running >= Math.min(offer.slots, MOST_SLOTS)) {
+      peer.link.budget.giveBack(); // nobody's fault: the client moves on to its next candidate
+      return peer.link.error("busy", { id: message.id });
+    }
     const { clock, reservations, workers } = this.#options;
     const { sessionId, streamId } = message;
     reservation.boundTo = worker.workerId;

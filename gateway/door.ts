@@ -168,8 +168,9 @@ class Stranger {
   hear(text: string): void {
     const phase = this.#phase;
     if (phase === "gone") return;
-    if (!this.#link.budget.take(this.#options.clock.steadyMs()))
-      return this.#link.error("rate_limited", { retryAfterMs: 1000 });
+    if (!this.#link.budget.take(this.#options.clock.steadyMs())) {
+      return this.#link.error("rate_limited", { ...idOf(text), retryAfterMs: RETRY_AFTER_MS });
+    }
     if (typeof phase === "object") return phase.handle(text);
     if (phase === "checking") return this.#link.end("replay");
     void this.#login(text);
@@ -206,6 +207,14 @@ class Stranger {
     const key = checkLogin(login, { role: this.#roleName, gatewayKey, nonce, now: unixSeconds(clock) });
     return role.admit(this.#link, login, key);
   }
+}
+
+const RETRY_AFTER_MS = 1000;
+
+/** The id of a message that is not worth parsing, so that its sender need not wait for an answer that never comes. */
+function idOf(text: string): { readonly id?: string } {
+  const id = /"id":"([^"\\]{1,64})"/.exec(text)?.[1];
+  return id === undefined ? {} : { id };
 }
 
 /** Whatever is not a login before the login is a failed one. @throws {Failure} `bad_login`. */

@@ -16,7 +16,9 @@ export type GatewayOrder =
   | { readonly type: "sums" };
 
 export type GatewayReport =
-  { readonly type: "up"; readonly httpUrl: string; readonly gatewayKey: Uint8Array } | { readonly type: "written" };
+  | { readonly type: "up"; readonly httpUrl: string; readonly gatewayKey: Uint8Array }
+  | { readonly type: "written" }
+  | { readonly type: "sums"; readonly sums: LedgerSums };
 
 const DEPOSIT = 10n ** 12n;
 
