@@ -58,13 +58,18 @@ export function createEvidenceDesk(baseUrl: string, policy: Policy, ports: Evide
   return {
     async verify(candidate, minTier) {
       const name = `${candidate.evidenceHash}/${candidate.workerId}/${minTier}`;
-      const known = await verdicts.get(name);
-      if (known !== undefined && known.notAfter * 1000 > ports.now()) return known;
+      const pending = verdicts.get(name);
+      if (pending !== undefined) {
+        const known = await pending;
+        if (known.notAfter * 1000 > ports.now()) return known;
+      }
       const verdict = judge(candidate, minTier);
       if (verdicts.size >= MAX_VERDICTS) verdicts.clear();
       verdicts.set(name, verdict);
       // A refusal is not kept: the next reservation may find the document fetched, or the clock set right.
-      verdict.catch(() => verdicts.delete(name));
+      verdict.catch(() => {
+        if (verdicts.get(name) === verdict) verdicts.delete(name);
+      });
       return verdict;
     },
   };

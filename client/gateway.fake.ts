@@ -138,6 +138,9 @@ export interface FakeGateway {
   /** Cuts every socket; the server goes on. */
   cutLinks(): void;
   sendToAll(message: GatewayToClient): void;
+  /** Anything at all, as text. */
+  sendText(text: string): void;
+  sendBytes(bytes: Uint8Array): void;
   resendCharge(): void;
   close(): Promise<void>;
 }
@@ -487,6 +490,12 @@ export async function startFakeGateway(options: FakeGatewayOptions = {}): Promis
     },
     sendToAll(message) {
       for (const socket of sockets.clients) socket.send(stringify(message));
+    },
+    sendText(text) {
+      for (const socket of sockets.clients) socket.send(text);
+    },
+    sendBytes(bytes) {
+      for (const socket of sockets.clients) socket.send(bytes);
     },
     resendCharge() {
       for (const socket of sockets.clients) sendCharge(nextCharge(), (message) => socket.send(stringify(message)));

@@ -161,6 +161,7 @@ class GatewayLink implements Link {
     clearInterval(this.#heartbeat);
     clearTimeout(this.#redial);
     this.#socket?.close();
+    this.#socket = undefined; // whatever it still says is not heard
     this.#dropAll(closedByUs());
   }
 
@@ -205,7 +206,8 @@ class GatewayLink implements Link {
   /** What this gateway sends makes no sense: nothing that it says later would. */
   #fail(error: unknown): void {
     this.#options.log(`the gateway's message was refused: ${error instanceof Error ? error.message : String(error)}`);
-    if (error instanceof Failure) this.#refusal = error;
+    // What was wrong before the welcome will be wrong again; later it may have been an accident.
+    if (error instanceof Failure && this.#phase !== "ready") this.#refusal = error;
     const socket = this.#socket;
     this.#onClosed(codeOf(error));
     socket?.close();

@@ -5,6 +5,8 @@ import type { OpenSocket } from "./socket.ts";
 /** Far above a frame of 65,553 bytes, so that an oversize one costs its stream and not the link. */
 const MAX_MESSAGE_BYTES = 1_048_576;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** What was sent last gets this long to arrive. */
+const CLOSE_TIMEOUT_MS = 1_000;
 
 /** A socket of the `ws` package: Node's own WebSocket copies each message once more and cannot bound its size. */
 export const openNodeSocket: OpenSocket = (url, events) => {
@@ -25,6 +27,7 @@ export const openNodeSocket: OpenSocket = (url, events) => {
   });
   socket.on("error", (error) => {
     why = error.message;
+    socket.terminate(); // else an oversize message would keep the socket for half a minute
   });
   socket.on("close", () => events.closed(why));
   return {
@@ -36,6 +39,7 @@ export const openNodeSocket: OpenSocket = (url, events) => {
     close() {
       if (socket.readyState === WebSocket.CONNECTING) socket.terminate();
       else socket.close();
+      setTimeout(() => socket.terminate(), CLOSE_TIMEOUT_MS).unref();
     },
   };
 };

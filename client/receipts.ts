@@ -168,7 +168,8 @@ export function completionTokens(facts: Pick<StreamFacts, "tokenIds">, stoppedBy
 }
 
 /** Why a genuine receipt is not the one for what was sent and received. */
-function refusalOf(receipt: Receipt, { terms, facts }: StreamRecord): string | undefined {
+function refusalOf(receipt: Receipt, record: StreamRecord): string | undefined {
+  const { terms, facts } = record;
   const isThisStream = receipt.sessionId === terms.sessionId && receipt.streamId === terms.streamId;
   if (!isThisStream) return "a receipt of another stream";
   if (receipt.manifestRoot !== terms.manifestRoot) return "another model answered";
@@ -179,7 +180,7 @@ function refusalOf(receipt: Receipt, { terms, facts }: StreamRecord): string | u
   if (facts.requestHash !== undefined && !equalBytes(receipt.requestHash, facts.requestHash)) return "another request";
   if (facts.responseHash === undefined) return refusalWithoutEnd(receipt, facts);
   if (!equalBytes(receipt.responseHash, facts.responseHash)) return "another response";
-  return facts.end === undefined ? refusalAfterAbort(receipt, facts) : refusalAfterFin(receipt, facts, facts.end);
+  return facts.end === undefined ? refusalAfterAbort(receipt, facts) : refusalAfterFin(receipt, record, facts.end);
 }
 
 /** A stream that was cancelled or cut: what was delivered is owed, and not a token more. */
@@ -192,7 +193,7 @@ function refusalAfterAbort(receipt: Receipt, facts: StreamFacts): string | undef
   return refusalWithoutEnd(receipt, facts);
 }
 
-function refusalAfterFin(receipt: Receipt, facts: StreamFacts, end: SealedEnd): string | undefined {
+function refusalAfterFin(receipt: Receipt, { terms, facts }: StreamRecord, end: SealedEnd): string | undefined {
   const { usage } = receipt;
   const isAsSaid =
     usage.promptTokens === end.usage.promptTokens &&
@@ -200,9 +201,7 @@ function refusalAfterFin(receipt: Receipt, facts: StreamFacts, end: SealedEnd): 
     usage.completionTokens === end.usage.completionTokens &&
     receipt.finish === end.finish_reason;
   if (!isAsSaid) return "other counts than inside the seal";
-  if (usage.completionTokens !== completionTokens(facts, receipt.finish === "stop"))
-    return "other counts than received";
-  return usage.completionTokens > facts.bound ? "more tokens than the delivered bytes allow" : undefined;
+  return facts === undefined ? undefined : refusalOfEnd(end, terms, facts);
 }
 
 /** What the client's own count makes of a receipt it disputes. */

@@ -28,7 +28,7 @@ export const USAGE = `Usage: npm run client -- serve --gateway URL --gateway-key
   --catalogue FILE    models by name; a manifest root needs no entry
   --max-price SHEET   highest price, "prompt,cached,completion" in nanoton per million tokens, fee included
   --channel ADDRESS   the payment channel as 0:hex; without one the gateway's trial is used
-  --network-id ID     the chain the channel is on: -239 mainnet, -3 testnet
+  --network-id=ID     the chain the channel is on: -239 mainnet, -3 testnet
   --data FOLDER       keys and what was signed; default ./cocoon-client (COCOON_CLIENT_DATA)
   --json              one JSON line on standard output when ready
   --help
