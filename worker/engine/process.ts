@@ -17,7 +17,8 @@ const engine = new Engine(post, (plan) => LlamaRunner.load(plan));
 
 function post(message: FromEngine): void {
   if (parentPort !== undefined) parentPort.postMessage(message);
-  else if (process.connected) process.send?.(message);
+  // The callback takes the error of a parent that is just gone; `disconnect` follows.
+  else if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
 }
 
 if (parentPort !== undefined) {
