@@ -83,7 +83,8 @@ async function post({ baseUrl, apiKey, model, text, maxTokens }: Question): Prom
 async function* serverSentEvents(response: Response): AsyncGenerator<string> {
   const decoder = new TextDecoder();
   let buffered = "";
-  for await (const bytes of response.body ?? []) {
+  const body: AsyncIterable<Uint8Array> | null = response.body;
+  for await (const bytes of body ?? []) {
     buffered += decoder.decode(bytes, { stream: true });
     const events = buffered.split("\n\n");
     buffered = events.pop() ?? "";

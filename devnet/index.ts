@@ -62,7 +62,7 @@ export interface DevnetClientOptions extends Partial<NodeClientOptions> {
 export interface DevnetClient {
   readonly client: Client;
   /** Empty on trial. */
-  readonly channel: RawAddress | "";
+  readonly channel: RawAddress;
 }
 
 /**

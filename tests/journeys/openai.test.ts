@@ -74,7 +74,8 @@ test("a model that calls a tool is heard, and its result is answered", async (co
   assert.equal(first.choices[0]?.finish_reason, "tool_calls");
   assert.ok(call?.type === "function");
   assert.equal(call.function.name, "get_weather");
-  assert.equal(typeof JSON.parse(call.function.arguments).city, "string");
+  const asked = JSON.parse(call.function.arguments) as { readonly city: unknown };
+  assert.equal(typeof asked.city, "string");
   const second = await openai.chat.completions.create({
     model: MODEL,
     temperature: 0,
