@@ -38,14 +38,14 @@ export const TINY_SHAPE: RandomShape = {
   extraTokens: 64,
 };
 
-/** About 0.2 billion parameters: as much work per token as a small real model, so that overhead shows in proportion. */
+/** Some 0.37 billion parameters: nearly the work per token of the smallest real chat models, so that overhead shows in proportion. */
 export const BENCHMARK_SHAPE: RandomShape = {
   width: 1024,
-  layers: 12,
+  layers: 24,
   heads: 16,
   keyHeads: 8,
   headWidth: 64,
-  feedForward: 2816,
+  feedForward: 3072,
   contextTokens: 32_768,
   extraTokens: 31_700,
 };
