@@ -123,9 +123,9 @@ export class Charging {
 
   /** What it had not answered is told again, to the client's other link or its next: it may never have read it. */
   linkDown(channel: RawAddress, link: Link): void {
-    const telling = this.#telling(channel);
-    telling.links.delete(link);
-    if (telling.outstanding?.link !== link) return;
+    const telling = this.#tellings.get(channel);
+    telling?.links.delete(link);
+    if (telling?.outstanding?.link !== link) return;
     telling.outstanding = undefined;
     telling.toldRow = 0;
     this.#sendNext(telling);

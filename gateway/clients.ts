@@ -19,7 +19,7 @@ import type { ChargeEntry } from "./entries.ts";
 import { addressBlock, refusalByCredit, refusalByTrial } from "./exposure.ts";
 import { Hello, type HelloEnd } from "./hello.ts";
 import type { Journal } from "./journal.ts";
-import { clientBook, dayOf, openDisputes, uncountersignedTotal } from "./ledger.ts";
+import { dayOf, emptyBook, openDisputes, uncountersignedTotal } from "./ledger.ts";
 import type { Limits } from "./limits.ts";
 import type { Link } from "./link.ts";
 import { highestAsk, type Matched, type Reason } from "./matching.ts";
@@ -171,7 +171,7 @@ export class Clients {
     const { ledger } = journal;
     const now = clock.unixMs();
     if ("channel" in peer.payer) {
-      const book = clientBook(ledger, peer.payer.channel);
+      const book = ledger.clients.get(peer.payer.channel) ?? NO_BOOK;
       return refusalByCredit({
         channel: this.#channelOf(peer),
         hold: worst.hold,
@@ -374,6 +374,9 @@ export class Clients {
     return this.#options.reservations.account(peer.payer).key;
   }
 }
+
+/** Of a channel that was never charged: asking must not make it known. */
+const NO_BOOK = emptyBook();
 
 /** What a client is told when nobody fits. */
 function codeFor(matched: Matched<LiveOffer>): FailureCode {

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { WebSocketServer } from "ws";
 import {
+  codeOf,
   Failure,
   PROTOCOL_VERSIONS,
   type ClientToGateway,
@@ -14,7 +15,7 @@ import {
 import { unixSeconds, type Clock } from "./clock.ts";
 import { httpHandler, type HttpOptions } from "./http.ts";
 import { RateLimit, type Limits } from "./limits.ts";
-import { addressOf, failureOf, Link } from "./link.ts";
+import { addressOf, Link } from "./link.ts";
 import { checkLogin, type Login } from "./login.ts";
 import type { PublicKey } from "./signatures.ts";
 
@@ -103,6 +104,7 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
             leave(link);
             stranger.gone();
           },
+          bug: options.bug,
         },
         () => clock.steadyMs(),
       );
@@ -194,7 +196,8 @@ class Stranger {
       this.#admitted();
       admitted.welcome();
     } catch (error) {
-      this.#link.end(failureOf(error).code);
+      if (!(error instanceof Failure)) this.#options.bug(error);
+      this.#link.end(codeOf(error));
     }
   }
 

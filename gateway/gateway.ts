@@ -134,17 +134,21 @@ interface House {
   readonly clock: Clock;
   readonly random: (length: number) => Uint8Array;
   readonly feeBps: number;
+  /** The outermost shell: a bug ends what it was about and is written down; everything else goes on. */
+  readonly bug: (error: unknown) => void;
   isDraining: boolean;
 }
 
 async function furnish(options: GatewayOptions, signer: Signer): Promise<House> {
   const { networkId, channels, clock = SYSTEM_CLOCK, feeBps = 500, log = () => undefined } = options;
   const limits = { ...LIMITS, ...options.limits };
+  const bug = (error: unknown): void => log(error instanceof Error ? (error.stack ?? error.message) : "unknown error");
   const random = options.random ?? ((length: number) => new Uint8Array(randomBytes(length)));
   const store = options.store ?? (await openSqliteStore({ path: join(options.dataDir, "ledger.sqlite") }));
   let committed: JournalEvents["committed"] = () => undefined;
   const journal = await openJournal(store, {
-    committed: (promised) => committed(promised),
+    committed: (promised) => guarded(bug, () => committed(promised)),
+    bug,
     trouble: (code) =>
       log(code === undefined ? "the ledger can be written again" : `the ledger cannot be written: ${code}`),
   });
@@ -179,6 +183,7 @@ async function furnish(options: GatewayOptions, signer: Signer): Promise<House> 
     clock,
     random,
     feeBps,
+    bug,
     isDraining: false,
   };
   return house;
@@ -199,13 +204,14 @@ async function openHouse(options: GatewayOptions, signer: Signer, house: House):
     random: house.random,
     documents: house.documents,
     status,
+    bug: house.bug,
     metrics: () => metricsOf(status()),
     roles: {
       worker: { parse: parseWorkerToGateway, admit: (link, login, key) => admitWorker(house, link, login, key) },
       client: { parse: parseClientToGateway, admit: async (link, login, key) => admitClient(house, link, login, key) },
     },
   });
-  const timer = setInterval(() => tick(house, door), TICK_MS);
+  const timer = setInterval(() => guarded(house.bug, () => tick(house, door)), TICK_MS);
   const authority = `${host.includes(":") ? `[${host}]` : host}:${door.port}`;
   return {
     url: `${tls === undefined ? "ws" : "wss"}://${authority}`,
@@ -259,6 +265,14 @@ function handleText(link: Link, handle: () => void): void {
     handle();
   } catch (error) {
     link.error(failureOf(error).code);
+  }
+}
+
+function guarded(bug: (error: unknown) => void, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    bug(error);
   }
 }
 

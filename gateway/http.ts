@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { codeOf, MAX_EVIDENCE_BYTES, type FailureCode } from "../protocol/index.ts";
+import { Failure, MAX_EVIDENCE_BYTES, type FailureCode } from "../protocol/index.ts";
 import { unixSeconds, type Clock } from "./clock.ts";
 import { refusalBody, type DocumentKind, type Documents } from "./documents.ts";
 import { RateLimit, type Limits } from "./limits.ts";
@@ -10,6 +10,8 @@ export interface HttpOptions {
   readonly limits: Limits;
   readonly status: () => unknown;
   readonly metrics: () => string;
+  /** Hears of what was thrown and is no failure of a peer. */
+  readonly bug: (error: unknown) => void;
 }
 
 const DOCUMENT = /^\/v1\/(evidence|collateral)\/([0-9a-f]{64})$/;
@@ -85,9 +87,10 @@ function put(
       options.documents.put(kind, hashHex, new Uint8Array(Buffer.concat(parts)), unixSeconds(options.clock));
       end(response, 204, ANY_ORIGIN);
     } catch (error) {
-      const code = codeOf(error);
-      if (code === "internal") throw error;
-      refuse(response, code === "rate_limited" ? 429 : 400, code);
+      if (!(error instanceof Failure)) {
+        options.bug(error);
+        refuse(response, 500, "internal");
+      } else refuse(response, error.code === "rate_limited" ? 429 : 400, error.code);
     }
   });
 }

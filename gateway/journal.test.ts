@@ -35,17 +35,20 @@ interface Desk {
   readonly store: FakeStore;
   readonly commits: ReadonlyMap<RawAddress, Position>[];
   readonly troubles: (FailureCode | undefined)[];
+  readonly bugs: readonly unknown[];
 }
 
 async function desk(t: TestContext, store = fakeStore()): Promise<Desk> {
   const commits: ReadonlyMap<RawAddress, Position>[] = [];
   const troubles: (FailureCode | undefined)[] = [];
+  const bugs: unknown[] = [];
   const journal = await openJournal(store, {
     committed: (promised) => commits.push(promised),
     trouble: (code) => troubles.push(code),
+    bug: (error) => bugs.push(error),
   });
   t.after(() => journal.close());
-  return { journal, store, commits, troubles };
+  return { journal, store, commits, troubles, bugs };
 }
 
 test("an entry counts at once and is spoken of only after the commit", async (t) => {
@@ -110,6 +113,18 @@ test("a journal can be closed while the disk is full, and what was not told is g
   assert.deepEqual([store.rows, told], [[], []]);
 });
 
+test("a bug after a commit is told and stops nothing", async (t) => {
+  const { journal, store, bugs } = await desk(t);
+  const told: string[] = [];
+  const bug = new RangeError("a bug");
+  journal.append([CHARGE], () => {
+    throw bug;
+  });
+  journal.append([CHARGE], () => told.push("second"));
+  await journal.flushed();
+  assert.deepEqual([bugs, told, store.rows.length], [[bug], ["second"], 2]);
+});
+
 test("the ledger is what its rows say when it is opened again", async (t) => {
   const { journal, store } = await desk(t);
   journal.append([CHARGE, settle(1), CHARGE]);
@@ -119,7 +134,7 @@ test("the ledger is what its rows say when it is opened again", async (t) => {
 });
 
 test("a stored row that does not follow from those before is refused at the start", async () => {
-  const events = { committed: () => undefined, trouble: () => undefined };
+  const events = { committed: () => undefined, trouble: () => undefined, bug: () => undefined };
   const rows = [encodeEntry(CHARGE), encodeEntry(settle(2))];
   await assert.rejects(openJournal(fakeStore(rows), events), { code: "storage_failed" });
   const unbalanced = encodeEntry({ ...CHARGE, fee: 6n });

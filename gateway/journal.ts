@@ -24,6 +24,8 @@ export interface JournalEvents {
   committed(promised: ReadonlyMap<RawAddress, Position>): void;
   /** Writing failed, or works again (undefined). */
   trouble(code: FailureCode | undefined): void;
+  /** What was to be done after a commit threw; the commit stands. */
+  bug(error: unknown): void;
 }
 
 /** A commit waits this long for company, or for this many rows (NETWORK §7). */
@@ -136,7 +138,11 @@ class GroupCommit implements Journal {
     for (const pending of group) {
       for (const positions of pending.promised)
         for (const [owner, position] of positions) promised.set(owner, position);
-      pending.written?.();
+      try {
+        pending.written?.();
+      } catch (error) {
+        this.#events.bug(error);
+      }
     }
     this.#events.committed(promised);
   }

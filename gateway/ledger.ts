@@ -129,13 +129,11 @@ function applyOne(ledger: Ledger, entry: Entry, row: number): Applied {
 }
 
 export function clientBook(ledger: Ledger, channel: RawAddress): ClientBook {
-  return found(ledger.clients, channel, () => ({
-    total: 0n,
-    chain: EMPTY_CHAIN,
-    countersigned: undefined,
-    uncountersigned: [],
-    signedFloor: 0n,
-  }));
+  return found(ledger.clients, channel, emptyBook);
+}
+
+export function emptyBook(): ClientBook {
+  return { total: 0n, chain: EMPTY_CHAIN, countersigned: undefined, uncountersigned: [], signedFloor: 0n };
 }
 
 /** Charged to a channel above its newest countersignature. */

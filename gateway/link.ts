@@ -34,6 +34,8 @@ export type RouteReceiver = Pick<RouteEnd, "receive" | "closed" | "lost" | "drai
 export interface LinkEvents {
   text(text: string): void;
   closed(): void;
+  /** Something was thrown that is no failure of the peer's; its link is ended, the others go on. */
+  bug(error: unknown): void;
 }
 
 const CLOSING_MS = 1000;
@@ -85,8 +87,13 @@ export class Link {
     this.#ws.on("message", (data: RawData, isBinary: boolean) => {
       this.lastHeardAt = steadyMs();
       if (!Buffer.isBuffer(data)) return; // not with ws's default binaryType
-      if (isBinary) this.#receive(data);
-      else events.text(data.toString());
+      try {
+        if (isBinary) this.#receive(data);
+        else events.text(data.toString());
+      } catch (error) {
+        events.bug(error);
+        this.end("internal");
+      }
     });
     this.#ws.on("pong", () => {
       this.lastHeardAt = steadyMs();
@@ -142,6 +149,7 @@ export class Link {
     const end = this.#routes.get(routeId);
     if (end === undefined) return this.#refuseUnknown(routeId);
     this.#routes.delete(routeId);
+    this.budget.giveBack(); // at most one a route
     end.closed(code);
   }
 
