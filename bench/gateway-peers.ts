@@ -37,7 +37,9 @@ export interface Peer {
 export type ScriptedWorker = Peer & { readonly workerId: string; next: NextMessage<GatewayToWorker> };
 export type ScriptedClient = Peer & { next: NextMessage<GatewayToClient> };
 
-interface AnyMessage { readonly type: string }
+interface AnyMessage {
+  readonly type: string;
+}
 type NextMessage<In extends AnyMessage> = <Type extends In["type"]>(type: Type) => Promise<MessageOf<In, Type>>;
 
 export const BENCH_ROOT = "be".repeat(32);
