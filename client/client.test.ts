@@ -399,6 +399,8 @@ test("leaving the loop cancels, and so does closing the client", async (t) => {
   await client.close();
   await assert.rejects(running, { code: "cancelled" });
   assert.equal((await seen).code, "cancelled");
+  await client.close();
+  assert.equal((await brokenOff(client)).code, "cancelled");
 });
 
 test("a body that the protocol has no place for is refused before anything is asked", async (t) => {

@@ -47,7 +47,7 @@ export interface Client {
   account(): AccountSummary;
   /** Resolves once the gateway has let this client in. @throws {Failure} `gateway_unreachable`, `bad_login`, `clock_skew`. */
   ready(): Promise<void>;
-  /** Ends the link; running requests fail with `cancelled`. */
+  /** Ends the link; running requests fail with `cancelled`. Once is enough, twice does no harm. */
   close(): Promise<void>;
 }
 
@@ -173,6 +173,13 @@ export function assembleClient(options: ClientOptions, platform: Platform): Clie
     running.add(cancel);
     return cancel;
   };
+  let closing: Promise<void> | undefined;
+  const close = async (): Promise<void> => {
+    for (const cancel of [...running]) cancel();
+    await account.settle();
+    link.close();
+    account.close();
+  };
   const start =
     (asked: ModelRequest, terms: RequestTerms): StartRequest =>
     (listener) =>
@@ -186,12 +193,7 @@ export function assembleClient(options: ClientOptions, platform: Platform): Clie
     models: () => catalogue,
     account: () => account.summary(),
     ready: () => link.ready(),
-    async close() {
-      for (const cancel of [...running]) cancel();
-      await account.settle();
-      link.close();
-      account.close();
-    },
+    close: () => (closing ??= close()),
   };
 }
 
