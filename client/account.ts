@@ -91,13 +91,16 @@ export function createAccount(options: AccountOptions): Account {
   return new ChannelAccount(options);
 }
 
-interface JudgedReceipt {
+interface NamedReceipt {
   readonly signed: SignedReceipt;
-  readonly receipt: Receipt;
   /** 32 bytes. */
   readonly hash: Uint8Array;
   /** The same in hex. */
   readonly receiptHash: string;
+}
+
+interface JudgedReceipt extends NamedReceipt {
+  readonly receipt: Receipt;
   readonly verdict: Verdict;
 }
 
@@ -200,13 +203,13 @@ class ChannelAccount implements Account {
       return [{ type: "countersign", total: signed.total, signature: signed.signature }];
     }
     // What was signed before may be named again, when our answer was lost: it is in the chain already.
-    const fresh = receipts.filter(({ receipt }) => !book.isSettled(toHex(receiptHashOf(receipt))));
+    const fresh = receipts.map(named).filter(({ receiptHash }) => !book.isSettled(receiptHash));
     const judged = await Promise.all(fresh.map((receipt) => this.#judge(receipt)));
     return this.#answerTo(book, voucher, judged);
   }
 
   async #answerOnTrial(receipts: readonly SignedReceipt[]): Promise<readonly ClientToGateway[]> {
-    const judged = await Promise.all(receipts.map((receipt) => this.#judge(receipt)));
+    const judged = await Promise.all(receipts.map((receipt) => this.#judge(named(receipt))));
     for (const { reservationId } of receipts) this.#streams.delete(reservationId);
     return this.#dispute(judged);
   }
@@ -229,18 +232,17 @@ class ChannelAccount implements Account {
       : [await this.#countersign(book, { payload, voucher, judged, owed })];
   }
 
-  async #judge(signed: SignedReceipt): Promise<JudgedReceipt> {
+  async #judge(one: NamedReceipt): Promise<JudgedReceipt> {
+    const { signed, receiptHash } = one;
     const { reservationId, signature } = signed;
     const receipt = parseReceipt(signed.receipt);
-    const hash = receiptHashOf(signed.receipt);
-    const receiptHash = toHex(hash);
     const stream = this.#streams.get(reservationId);
     const terms = stream?.terms ?? this.#book?.inheritedTerms(receipt, reservationId);
     const isGenuine = terms !== undefined && (await this.#options.verify(signature, signed.receipt, terms.identityKey));
     const before = this.#book?.disputeOf(receiptHash);
     const record = terms === undefined ? undefined : { terms, facts: stream?.facts() };
     const verdict = before === undefined ? judgeReceipt(receipt, record, isGenuine) : disputedBefore(before);
-    return { signed, receipt, hash, receiptHash, verdict };
+    return { ...one, receipt, verdict };
   }
 
   #dispute(judged: readonly JudgedReceipt[]): Promise<readonly ClientToGateway[]> {
@@ -285,6 +287,11 @@ interface CountersignableCharge {
   readonly voucher: SignedVoucher;
   readonly judged: readonly JudgedReceipt[];
   readonly owed: readonly OwedReceipt[];
+}
+
+function named(signed: SignedReceipt): NamedReceipt {
+  const hash = receiptHashOf(signed.receipt);
+  return { signed, hash, receiptHash: toHex(hash) };
 }
 
 function disputedBefore({

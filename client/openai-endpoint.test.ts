@@ -380,6 +380,27 @@ test("an answer that breaks off ends its stream with an error and without [DONE]
   }, APIError);
 });
 
+test("a caller that does not read is cut off before it fills the memory", async (t) => {
+  const stopped = Promise.withResolvers<string>();
+  const answer = (stream: FakeStream): void => {
+    void stream.closed.then(stopped.resolve);
+    const text = "x".repeat(16_000);
+    const say = (left: number): void => {
+      stream.event({ t: "delta", text, tokenIds: [1] });
+      if (left > 0) setImmediate(say, left - 1);
+    };
+    say(1500);
+  };
+  const { endpoint } = await fakeEndpoint(t, { workers: [{ answer }] });
+  const socket = connect(endpoint.port, "127.0.0.1");
+  t.after(() => socket.destroy());
+  socket.pause();
+  const body = JSON.stringify({ ...BODY, stream: true, max_tokens: 2000 });
+  const head = `host: 127.0.0.1:${endpoint.port}\r\nauthorization: Bearer ${API_KEY}\r\ncontent-length: ${body.length}`;
+  socket.write(`POST /v1/chat/completions HTTP/1.1\r\n${head}\r\n\r\n${body}`);
+  assert.equal(await stopped.promise, "cancelled");
+});
+
 test("a caller that goes away stops the worker", async (t) => {
   const closed = Promise.withResolvers<string>();
   const answer = (stream: FakeStream): void => {

@@ -181,8 +181,15 @@ function listenerFor(response: ServerResponse, { isStream }: EndpointRequest, wr
   return isStream ? streamTo(response, writer) : gatherFor(response, writer);
 }
 
-/** Each event leaves at once; what comes in one tick may share a packet. */
+/** Each event leaves in the turn it came in; those of one turn leave in one write. */
 function streamTo(response: ServerResponse, writer: AnswerWriter): AnswerListener {
+  let pending = "";
+  const flush = (): void => {
+    if (pending === "" || response.destroyed) return;
+    response.write(pending);
+    pending = "";
+    if (response.writableLength > MAX_UNREAD_BYTES) response.destroy();
+  };
   return {
     worker(worker) {
       response.writeHead(200, {
@@ -192,14 +199,18 @@ function streamTo(response: ServerResponse, writer: AnswerWriter): AnswerListene
       });
     },
     event(event) {
-      response.write(writer.chunk(event));
-      if (response.writableLength > MAX_UNREAD_BYTES) response.destroy();
+      if (pending === "") process.nextTick(flush);
+      pending += writer.chunk(event);
     },
-    end: (end) => response.end(writer.last(end)),
+    end(end) {
+      response.end(pending + writer.last(end));
+      pending = "";
+    },
     failed(failure) {
       if (response.destroyed) return;
-      if (response.headersSent) response.end(failureEvent(failure));
+      if (response.headersSent) response.end(pending + failureEvent(failure));
       else sendError(response, failureAnswer(failure));
+      pending = "";
     },
   };
 }

@@ -14,7 +14,7 @@ import {
   type VerifiedWorker,
 } from "../protocol/index.ts";
 import { FAKE_PRICE, FAKE_ROOT, fakeWorker, now, type FakeWorker } from "./gateway.fake.ts";
-import { verifyCandidate, type CandidateTerms } from "./trust.ts";
+import { verifyCandidate, type CandidateTerms, type OfferCache } from "./trust.ts";
 
 const GATEWAY_KEY = keyPairFromSeed(hash(utf8("gateway"))).publicKey;
 const OTHER_KEY = keyPairFromSeed(hash(utf8("other"))).publicKey;
@@ -104,7 +104,7 @@ test("the highest price holds for the ask with the fee on top", async () => {
 test("an offer that was checked before is held against new terms all the same", async () => {
   const worker = fakeWorker({}, GATEWAY_KEY);
   const known = await verified(worker);
-  const cache = new Map<string, Offer>();
+  const cache: OfferCache = new Map();
   verifyCandidate(worker.candidate, known, 500, terms(), cache);
   assert.equal(cache.size, 1);
   assert.ok(verifyCandidate(worker.candidate, known, 500, terms(), cache));

@@ -3,7 +3,6 @@ import {
   equalBytes,
   Failure,
   offerHashOf,
-  toBase64url,
   verifyOffer,
   verifySignature,
   type Candidate,
@@ -41,8 +40,16 @@ export interface CandidateTerms {
 /** The registry's default (NETWORK §2). */
 export const DEFAULT_MAX_FEE_BPS = 1000;
 
-/** Offers whose signature was checked; a worker renews its offer rarely and is named in every reservation. */
-export type OfferCache = Map<string, Offer>;
+/** Offers whose signature was checked, by worker and model: a worker renews one rarely and is named in every reservation. */
+export type OfferCache = Map<string, CheckedOffer>;
+
+export interface CheckedOffer {
+  readonly bytes: Uint8Array;
+  readonly signature: Uint8Array;
+  readonly offer: Offer;
+  /** Lowercase hex. */
+  readonly offerHash: string;
+}
 
 /**
  * Holds a candidate of an untrusted gateway against evidence this client verified itself.
@@ -62,31 +69,45 @@ export function verifyCandidate(
   );
   refuseUnless(worker.manifestRoots.includes(terms.manifestRoot), "the evidence does not name this model");
   refuseUnless(feeBps <= terms.maxFeeBps, `a fee of ${feeBps} bps is more than ${terms.maxFeeBps}`);
-  const offer = checkedOffer(candidate, worker, terms, cache);
+  const { offer, offerHash } = checkedOffer(candidate, worker, terms, cache);
   const { maxPrice } = terms;
   refuseUnless(maxPrice === undefined || askFits(offer.price, feeBps, maxPrice), "the ask is above the highest price");
-  return { [verified]: true, worker, offer, offerHash: offerHashOf(candidate.offer), feeBps };
+  return { [verified]: true, worker, offer, offerHash, feeBps };
 }
 
 const MAX_CACHED_OFFERS = 1024;
 
 /** A cached offer is held against the terms again: time passes, and models and gateways differ between requests. */
-function checkedOffer(candidate: Candidate, worker: VerifiedWorker, terms: CandidateTerms, cache: OfferCache): Offer {
-  const name = toBase64url(candidate.offer) + toBase64url(candidate.offerSignature);
-  const { gatewayKey, manifestRoot, now } = terms;
+function checkedOffer(
+  candidate: Candidate,
+  worker: VerifiedWorker,
+  terms: CandidateTerms,
+  cache: OfferCache,
+): CheckedOffer {
+  const name = worker.workerId + terms.manifestRoot;
   const known = cache.get(name);
-  const stillHolds =
-    known !== undefined &&
-    known.notAfter > now &&
-    known.manifestRoot === manifestRoot &&
-    equalBytes(known.gatewayKey, gatewayKey) &&
-    equalBytes(known.ik, worker.identityKey);
-  if (stillHolds) return known;
+  if (known !== undefined && isSame(known, candidate) && stillHolds(known.offer, worker, terms)) return known;
+  const { gatewayKey, manifestRoot, now } = terms;
+  const { offer: bytes, offerSignature: signature } = candidate;
   const expected = { identityKey: worker.identityKey, gatewayKey, manifestRoot, now };
-  const offer = verifyOffer(candidate.offer, candidate.offerSignature, expected, verifySignature);
+  const offer = verifyOffer(bytes, signature, expected, verifySignature);
+  const checked = { bytes, signature, offer, offerHash: offerHashOf(bytes) };
   if (cache.size >= MAX_CACHED_OFFERS) cache.clear();
-  cache.set(name, offer);
-  return offer;
+  cache.set(name, checked);
+  return checked;
+}
+
+function isSame({ bytes, signature }: CheckedOffer, candidate: Candidate): boolean {
+  return equalBytes(bytes, candidate.offer) && equalBytes(signature, candidate.offerSignature);
+}
+
+function stillHolds(offer: Offer, worker: VerifiedWorker, { gatewayKey, manifestRoot, now }: CandidateTerms): boolean {
+  return (
+    offer.notAfter > now &&
+    offer.manifestRoot === manifestRoot &&
+    equalBytes(offer.gatewayKey, gatewayKey) &&
+    equalBytes(offer.ik, worker.identityKey)
+  );
 }
 
 function refuseUnless(holds: boolean, why: string): void {
