@@ -89,6 +89,8 @@ export interface FakeGatewayOptions {
   readonly workers?: readonly FakeWorkerOptions[];
   readonly hooks?: FakeHooks;
   readonly feeBps?: number;
+  /** Said instead of a challenge. */
+  readonly greeting?: string;
   /** Whether clients pay from {@link FAKE_CHANNEL}; otherwise charges have no voucher. */
   readonly isTrial?: boolean;
 }
@@ -257,7 +259,7 @@ export async function startFakeGateway(options: FakeGatewayOptions = {}): Promis
       networkId: FAKE_NETWORK_ID,
       time: now(),
     } as const;
-    send(hooks.challenge?.(challenge) ?? challenge);
+    socket.send(options.greeting ?? stringify(hooks.challenge?.(challenge) ?? challenge));
     socket.on("message", (data: Buffer, isBinary) => {
       if (isBinary) {
         const { routeId, bytes } = parseRouted(new Uint8Array(data));

@@ -76,14 +76,17 @@ for (const [what, text] of [
   ["with a negative number", '{"type":"close","routeId":-1,"code":"busy"}'],
   ["longer than a control message may be", JSON.stringify({ type: "x".repeat(70_000) })],
 ] as const) {
-  test(`a message ${what} ends the link and not the client`, async (t) => {
+  test(`a message ${what} is passed over, and the link goes on`, async (t) => {
     const { gateway, client } = await fakeNetwork(t);
     await client.ready();
-    await gateway.next("login");
     gateway.sendText(text);
-    await gateway.next("login");
-    await client.ready();
     assert.equal((await client.complete(BODY)).text, "Hello world");
+    assert.equal(gateway.received.filter(({ type }) => type === "login").length, 1);
+  });
+
+  test(`a gateway that greets with a message ${what} is refused`, async (t) => {
+    const { client } = await fakeNetwork(t, { greeting: text });
+    await assert.rejects(client.ready(), { code: "bad_message" });
   });
 }
 
@@ -104,6 +107,8 @@ test("bytes on a route nobody opened, and answers nobody asked for, are passed o
   gateway.sendToAll({ type: "error", code: "internal" });
   gateway.sendToAll({ type: "drain", until: 1, elsewhere: [] });
   gateway.sendBytes(new Uint8Array(81));
+  gateway.sendBytes(new Uint8Array(3));
+  gateway.sendBytes(new Uint8Array(81).fill(255));
   assert.equal((await client.complete(BODY)).text, "Hello world");
   assert.equal(gateway.received.filter(({ type }) => type === "login").length, 1);
 });

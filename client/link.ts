@@ -186,8 +186,14 @@ class GatewayLink implements Link {
 
   #onText(text: string): void {
     this.#heardAt = this.#options.now();
+    let message: GatewayToClient;
     try {
-      this.#onMessage(parseGatewayToClient(text));
+      message = parseGatewayToClient(text);
+    } catch (error) {
+      return this.#onNonsense(error);
+    }
+    try {
+      this.#onMessage(message);
     } catch (error) {
       this.#fail(error);
     }
@@ -199,15 +205,20 @@ class GatewayLink implements Link {
       const { routeId, bytes } = parseRouted(message);
       this.#routes.get(routeId)?.bytes(bytes);
     } catch (error) {
-      this.#fail(error);
+      this.#onNonsense(error);
     }
   }
 
-  /** What this gateway sends makes no sense: nothing that it says later would. */
+  /** A newer gateway may say what this client has no word for; only a login has to be understood. */
+  #onNonsense(error: unknown): void {
+    if (this.#phase !== "ready") return this.#fail(error);
+    this.#options.log(`passed over what the gateway sent: ${wordsOf(error)}`);
+  }
+
+  /** Nothing can be agreed with this gateway: dialled again later, it may be another. */
   #fail(error: unknown): void {
-    this.#options.log(`the gateway's message was refused: ${error instanceof Error ? error.message : String(error)}`);
-    // What was wrong before the welcome will be wrong again; later it may have been an accident.
-    if (error instanceof Failure && this.#phase !== "ready") this.#refusal = error;
+    this.#options.log(`the gateway is refused: ${wordsOf(error)}`);
+    this.#refusal = error instanceof Failure ? error : new Failure("internal", undefined, { cause: error });
     const socket = this.#socket;
     this.#onClosed(codeOf(error));
     socket?.close();
@@ -386,6 +397,10 @@ class GatewayLink implements Link {
 function rejectPending(pending: PendingReply, failure: Failure): void {
   if (pending.kind === "reserve") pending.reject(failure);
   else pending.handler.closed(failure);
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function fractionOf(bytes: Uint8Array): number {
