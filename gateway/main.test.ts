@@ -94,6 +94,7 @@ test("a prompt and an answer are in neither the gateway's memory, files nor outp
   const gateway = await ready(running);
   const worker = await servingWorker(gateway);
   const client = await dialClient(gateway);
+  await client.next("welcome");
   t.after(() => {
     client.close();
     worker.close();
