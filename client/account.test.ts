@@ -108,6 +108,16 @@ test("an inflated receipt is disputed, and signed once the voucher is down to th
   assert.equal((await gateway.next("countersign")).total, 13n);
 });
 
+test("a receipt that the worker did not sign is disputed, though every number in it is right", async (t) => {
+  const { gateway, client } = await fakeNetwork(t);
+  gateway.hooks.charge = (message) => ({
+    ...message,
+    receipts: message.receipts.map((signed) => ({ ...signed, signature: new Uint8Array(64) })),
+  });
+  await client.complete(BODY);
+  assert.deepEqual((await gateway.next("dispute")).completionTokens, 3);
+});
+
 test("a dispute is said again while the voucher does not follow it", async (t) => {
   const { gateway, client } = await fakeNetwork(t);
   gateway.hooks.receipt = (receipt) => ({ ...receipt, usage: { ...receipt.usage, completionTokens: 50 } });

@@ -308,6 +308,25 @@ test("a session that the worker has forgotten is opened anew", async (t) => {
   assert.equal((await client.complete(BODY)).text, "Hello world");
 });
 
+test("a worker that has renewed its evidence is asked again, and given up when it says so for ever", async (t) => {
+  let refusals = 1;
+  const { gateway, client } = await fakeNetwork(t);
+  gateway.hooks.hello = () => (refusals-- > 0 ? "evidence_stale" : undefined);
+  assert.equal((await client.complete(BODY)).text, "Hello world");
+  const other = fakeClient(t, gateway);
+  refusals = Infinity;
+  assert.equal((await brokenOff(other)).code, "evidence_stale");
+  for (let unused = 0; unused < 3; unused++) await gateway.next("release");
+});
+
+for (const code of ["unknown_worker", "clock_skew", "replay"] as const) {
+  test(`a greeting that is refused with ${code} is not repeated`, async (t) => {
+    const { gateway, client } = await fakeNetwork(t, { workers: [{}, {}], hooks: { hello: () => code } });
+    assert.equal((await brokenOff(client)).code, code);
+    assert.equal(gateway.received.filter(({ type }) => type === "hello").length, 1);
+  });
+}
+
 test("a link that drops before the first token is dialled again, and the request asked again", async (t) => {
   let wasCut = false;
   const answer = (stream: FakeStream): void => {

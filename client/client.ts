@@ -142,7 +142,7 @@ export function assembleClient(options: ClientOptions, platform: Platform): Clie
   const ports = {
     link,
     desk,
-    sessions: createSessions({ link, now, random }),
+    sessions: createSessions({ link, now, random, verify }),
     account,
     conversations: createConversations(random(16)),
     offers: new Map(),

@@ -76,6 +76,8 @@ export interface FakeHooks {
   /** Which worker is handed a ClientHello for this one. */
   helloWorker?: (worker: FakeWorker) => FakeWorker;
   workerHello?: (message: Uint8Array) => Uint8Array;
+  /** Why a ClientHello is refused. */
+  hello?: (worker: FakeWorker) => FailureCode | undefined;
   /** Why a stream is not let through. */
   open?: (worker: FakeWorker) => FailureCode | undefined;
   /** The frames that reach the client for the next one of the worker's. */
@@ -332,6 +334,7 @@ export async function startFakeGateway(options: FakeGatewayOptions = {}): Promis
     const routeId = ++ids;
     const named = workerOf(message.workerId);
     const worker = hooks.helloWorker?.(named) ?? named;
+    const refusal = hooks.hello?.(worker);
     routes.set(routeId, {
       closed: () => undefined,
       bytes: (clientHello) => {
@@ -343,6 +346,7 @@ export async function startFakeGateway(options: FakeGatewayOptions = {}): Promis
       },
     });
     send({ type: "route", id: message.id, routeId });
+    if (refusal !== undefined) send({ type: "close", routeId, code: refusal });
   }
 
   function open(

@@ -172,14 +172,25 @@ test("settings come from flags first, then from the environment", () => {
     [settings.port, settings.dataFolder, settings.allowTier, settings.channel],
     [8080, "/data", false, undefined],
   );
-  const channel = ["--channel", `0:${"ab".repeat(32)}`, "--network-id=-3"];
+  const channel = ["--channel", `0:${"ab".repeat(32)}`, "--network-id", "-3"];
   assert.deepEqual(parseServeSettings([...REQUIRED, ...channel], {}).channel, {
     address: `0:${"ab".repeat(32)}`,
     networkId: -3,
   });
 });
 
+test("a key or a network id that begins with a dash is a value", () => {
+  const key = new Uint8Array(32).fill(0xfb);
+  assert.match(toBase64url(key), /^-/);
+  const settings = parseServeSettings(
+    ["--gateway", "https://g.example", "--gateway-key", toBase64url(key), "--json"],
+    {},
+  );
+  assert.deepEqual([settings.gatewayKey, settings.isJson], [key, true]);
+});
+
 for (const [args, named] of [
+  [["--gateway", "--gateway-key", KEY], "--gateway"],
   [[], "--gateway"],
   [["--gateway", "https://g.example"], "--gateway-key"],
   [["--gateway", "https://g.example", "--gateway-key", "short"], "--gateway-key"],
@@ -188,7 +199,7 @@ for (const [args, named] of [
   [[...REQUIRED, "--max-price", "1,2,3"], "--max-price"],
   [[...REQUIRED, "--channel", "EQabc"], "--channel"],
   [[...REQUIRED, "--channel", `0:${"ab".repeat(32)}`], "--network-id"],
-  [[...REQUIRED, "--network-id=-3"], "--channel"],
+  [[...REQUIRED, "--network-id", "-3"], "--channel"],
   [[...REQUIRED, "--colour"], "--colour"],
 ] as const) {
   test(`the setting ${named} is named when it is wrong: ${args.slice(-2).join(" ")}`, () => {

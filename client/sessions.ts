@@ -37,6 +37,7 @@ export interface SessionsOptions {
   /** Unix ms. */
   readonly now: () => number;
   readonly random: (length: number) => Uint8Array;
+  readonly verify: Signatures["verify"];
 }
 
 /** A session this close to its end is not used for new streams. */
@@ -62,7 +63,7 @@ interface KeyPair {
   readonly down: StreamKeys;
 }
 
-export function createSessions({ link, now, random }: SessionsOptions): Sessions {
+export function createSessions({ link, now, random, verify }: SessionsOptions): Sessions {
   const sessions = new Map<string, Promise<WarmSession>>();
 
   async function greet(candidate: VerifiedCandidate, reservationId: string): Promise<WarmSession> {
@@ -77,7 +78,7 @@ export function createSessions({ link, now, random }: SessionsOptions): Sessions
       tpmChallenge: new Uint8Array(),
     });
     const answer = await exchangeHello(link, { reservationId, workerId: worker.workerId }, hello);
-    const { session, enc } = await openSession(worker, hello, answer, Math.floor(now() / 1000));
+    const { session, enc } = await openSession(worker, hello, answer, Math.floor(now() / 1000), verify);
     const start = Promise.withResolvers<undefined>();
     start.promise.catch(() => undefined); // nobody may be waiting for it
     return { session, enc, start, streams: 0, isProven: false, ahead: undefined, turn: Promise.resolve() };

@@ -28,7 +28,7 @@ export const USAGE = `Usage: npm run client -- serve --gateway URL --gateway-key
   --catalogue FILE    models by name; a manifest root needs no entry
   --max-price SHEET   highest price, "prompt,cached,completion" in nanoton per million tokens, fee included
   --channel ADDRESS   the payment channel as 0:hex; without one the gateway's trial is used
-  --network-id=ID     the chain the channel is on: -239 mainnet, -3 testnet
+  --network-id ID     the chain the channel is on: -239 mainnet, -3 testnet
   --data FOLDER       keys and what was signed; default ./cocoon-client (COCOON_CLIENT_DATA)
   --json              one JSON line on standard output when ready
   --help
@@ -61,30 +61,46 @@ export function parseServeSettings(
   };
 }
 
+const TEXT = { type: "string" } as const;
+const FLAG = { type: "boolean" } as const;
+const OPTIONS = {
+  gateway: TEXT,
+  "gateway-key": TEXT,
+  port: TEXT,
+  policy: TEXT,
+  "allow-tier": FLAG,
+  catalogue: TEXT,
+  "max-price": TEXT,
+  channel: TEXT,
+  "network-id": TEXT,
+  data: TEXT,
+  json: FLAG,
+};
+
 function readFlags(args: readonly string[]) {
   try {
-    const text = { type: "string" } as const;
-    const flag = { type: "boolean" } as const;
-    const { values } = parseArgs({
-      args: [...args],
-      options: {
-        gateway: text,
-        "gateway-key": text,
-        port: text,
-        policy: text,
-        "allow-tier": flag,
-        catalogue: text,
-        "max-price": text,
-        channel: text,
-        "network-id": text,
-        data: text,
-        json: flag,
-      },
-    });
-    return values;
+    return parseArgs({ args: withValuesAttached(args), options: OPTIONS }).values;
   } catch (cause) {
     throw new Failure("bad_configuration", cause instanceof Error ? cause.message : undefined, { cause });
   }
+}
+
+/** `--flag value` as `--flag=value`: one key in 64 begins with a dash, which Node would take for another flag. */
+function withValuesAttached(args: readonly string[]): string[] {
+  const attached: string[] = [];
+  for (let at = 0; at < args.length; at++) {
+    const [flag = "", value] = args.slice(at, at + 2);
+    const takesNext = isFlag(flag, "string") && value !== undefined && !isFlag(value);
+    attached.push(takesNext ? `${flag}=${value}` : flag);
+    if (takesNext) at++;
+  }
+  return attached;
+}
+
+function isFlag(text: string, type?: "string" | "boolean"): boolean {
+  return Object.entries(OPTIONS).some(
+    ([name, option]) => text === `--${name}` && (type ?? option.type) === option.type,
+  );
 }
 
 function keyOf(text: string): Uint8Array {
