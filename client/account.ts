@@ -34,11 +34,11 @@ import type { PaymentKey, Signatures } from "./signing.ts";
 /** The client's side of its channel: remembers streams, answers charges, never signs what it does not owe. */
 export interface Account {
   /**
-   * Before the first byte of a stream leaves. `facts` are asked for when its receipt comes, however early or late.
+   * Before the first byte of a stream leaves. The meter is read when its receipt comes, however early or late.
    *
    * @throws {Failure} `disk_full`, `storage_failed`.
    */
-  opened(terms: StreamTerms, facts: () => StreamFacts): void;
+  opened(terms: StreamTerms, meter: Meter): void;
   /** Takes up what the gateway says was countersigned last. @throws {Failure} `bad_receipt` when it was not by this key. */
   welcome(countersigned: SignedVoucher | null): void;
   /** Answers to one charge, in order; empty when there is nothing to sign. Never rejects. */
@@ -47,6 +47,11 @@ export interface Account {
   /** Resolves when no charge is being answered; from now on none waits for others. */
   settle(): Promise<void>;
   close(): void;
+}
+
+/** What this client has counted of one stream so far. */
+export interface Meter {
+  facts(): StreamFacts;
 }
 
 type ChargeMessage = MessageOf<GatewayToClient, "charge">;
@@ -106,7 +111,7 @@ interface JudgedReceipt extends NamedReceipt {
 
 interface KnownStream {
   readonly terms: StreamTerms;
-  readonly facts: () => StreamFacts;
+  readonly meter: Meter;
 }
 
 class ChannelAccount implements Account {
@@ -126,9 +131,9 @@ class ChannelAccount implements Account {
     this.#book = channel === undefined ? undefined : new Book(journal, channel);
   }
 
-  opened(terms: StreamTerms, facts: () => StreamFacts): void {
+  opened(terms: StreamTerms, meter: Meter): void {
     this.#book?.opened(terms);
-    this.#streams.set(terms.reservationId, { terms, facts });
+    this.#streams.set(terms.reservationId, { terms, meter });
     const [oldest] = this.#streams.size > MAX_STREAMS ? this.#streams.keys() : [];
     if (oldest !== undefined) this.#streams.delete(oldest);
   }
@@ -240,7 +245,7 @@ class ChannelAccount implements Account {
     const terms = stream?.terms ?? this.#book?.inheritedTerms(receipt, reservationId);
     const isGenuine = terms !== undefined && (await this.#options.verify(signature, signed.receipt, terms.identityKey));
     const before = this.#book?.disputeOf(receiptHash);
-    const record = terms === undefined ? undefined : { terms, facts: stream?.facts() };
+    const record = terms === undefined ? undefined : { terms, facts: stream?.meter.facts() };
     const verdict = before === undefined ? judgeReceipt(receipt, record, isGenuine) : disputedBefore(before);
     return { ...one, receipt, verdict };
   }

@@ -326,7 +326,7 @@ class Request {
         },
         failed,
       });
-      account.opened(stream.terms, () => running.facts());
+      account.opened(stream.terms, running.meter);
       this.#running = running;
       this.#isUsed = true;
       running.start(link);
