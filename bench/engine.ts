@@ -100,26 +100,16 @@ function ratioAt(rounds: readonly Round[], width: number): number | null {
   return pairs.length === 0 ? null : rounded(median(pairs));
 }
 
-interface Setting {
+/** One engine under load. */
+export interface EngineSetting {
   readonly model: string;
   readonly slots: number;
   readonly contextTokens: number;
   readonly threads: number;
 }
 
-/** Our engine as the worker runs it: a process, spoken to by messages. */
-async function startEngine({ model, slots, contextTokens, threads }: Setting): Promise<Server> {
-  const child = fork(new URL("../worker/engine/process.ts", import.meta.url), { serialization: "advanced" });
-  const send = (message: ToEngine): void => void child.send(message);
-  const running = new Map<number, Running>();
-  const ready = Promise.withResolvers<undefined>();
-  child.on("message", (message: FromEngine) => {
-    if (message.type === "ready") ready.resolve(undefined);
-    else if (message.type === "load_failed") ready.reject(new Error(message.message));
-    else if ("jobId" in message) running.get(message.jobId)?.take(message);
-  });
-  child.on("exit", () => ready.reject(new Error("the engine ended")));
-  const plan: EnginePlan = {
+export function planOf({ model, slots, contextTokens, threads }: EngineSetting): EnginePlan {
+  return {
     modelPath: model,
     contextTokens,
     slots,
@@ -130,7 +120,21 @@ async function startEngine({ model, slots, contextTokens, threads }: Setting): P
     gpuLayers: 0,
     kvCache: "f16",
   };
-  send({ type: "load", plan });
+}
+
+/** Our engine as the worker runs it: a process, spoken to by messages. */
+export async function startEngine(setting: EngineSetting): Promise<Server> {
+  const child = fork(new URL("../worker/engine/process.ts", import.meta.url), { serialization: "advanced" });
+  const send = (message: ToEngine): void => void child.send(message);
+  const running = new Map<number, Running>();
+  const ready = Promise.withResolvers<undefined>();
+  child.on("message", (message: FromEngine) => {
+    if (message.type === "ready") ready.resolve(undefined);
+    else if (message.type === "load_failed") ready.reject(new Error(message.message));
+    else if ("jobId" in message) running.get(message.jobId)?.take(message);
+  });
+  child.on("exit", () => ready.reject(new Error("the engine ended")));
+  send({ type: "load", plan: planOf(setting) });
   await ready.promise;
   let lastJobId = 0;
   return {

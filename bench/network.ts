@@ -1,11 +1,15 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { ensureBenchmarkModel } from "../devnet/index.ts";
 import type { EnginePlan } from "../worker/index.ts";
 import type { Benchmark, Figures } from "./benchmark.ts";
+import { runLoad, type LoadResult } from "./engine-load.ts";
+import { planOf, startEngine, type EngineSetting } from "./engine.ts";
 import { BENCH_API_KEY, BENCH_MODEL, type RoleOrder, type RoleReport } from "./network-role.ts";
+import { networkServer } from "./network-server.ts";
 import { openSseConnection, steadyNow, type LoadTarget, type SseConnection } from "./sse-load.ts";
 import { promptFor, type Pace } from "./stamping-engine.ts";
 import { median, percentile, rounded } from "./statistics.ts";
@@ -22,22 +26,88 @@ const COCOON: Figures = {
 
 /** The path of a request, each role in a process of its own. */
 export const network: Benchmark = {
-  purpose: "client, gateway and worker on loopback, sealing on, with a scripted engine [--seconds S] [--rounds N]",
+  purpose: "an engine through client, gateway and worker, beside the engine alone; or the path alone [--scripted]",
   run: async (args) => {
     const { values } = parseArgs({
       args: [...args],
-      options: { seconds: { type: "string", default: "5" }, rounds: { type: "string", default: "3" } },
+      options: {
+        /** The path alone, with an engine that costs nothing. */
+        scripted: { type: "boolean", default: false },
+        model: { type: "string" },
+        seconds: { type: "string", default: "5" },
+        rounds: { type: "string", default: "3" },
+        threads: { type: "string", default: String(Math.max(1, availableParallelism() - 1)) },
+      },
     });
+    const rounds = Number(values.rounds);
     const folder = mkdtempSync(join(tmpdir(), "cocoon-bench-"));
-    const roles = await startRoles(folder, undefined);
     try {
-      return await measurePath(roles, Number(values.seconds), Number(values.rounds));
+      if (values.scripted)
+        return await withRoles(folder, undefined, (roles) => measurePath(roles, Number(values.seconds), rounds));
+      const modelPath = values.model ?? ensureBenchmarkModel();
+      const setting = {
+        model: modelPath,
+        slots: SLOTS,
+        contextTokens: CONTEXT_TOKENS,
+        threads: Number(values.threads),
+      };
+      return await withRoles(folder, planOf(setting), (roles) => measureModel(roles, setting, rounds));
     } finally {
-      roles.stop();
       rmSync(folder, { recursive: true, force: true });
     }
   },
 };
+
+async function withRoles(
+  folder: string,
+  plan: EnginePlan | undefined,
+  run: (roles: Roles) => Promise<Figures>,
+): Promise<Figures> {
+  const roles = await startRoles(folder, plan);
+  try {
+    return await run(roles);
+  } finally {
+    roles.stop();
+  }
+}
+
+const WIDTHS = [1, 2, 4, 8, 16];
+const SLOTS = 16;
+const CONTEXT_TOKENS = 512;
+
+/** Rounds of the engine alone and of the same engine's twin behind the network, in turn. */
+async function measureModel(roles: Roles, setting: EngineSetting, rounds: number): Promise<Figures> {
+  const alone = await startEngine(setting);
+  const through = networkServer(roles.target);
+  const results = new Map<number, { alone: LoadResult[]; through: LoadResult[] }>();
+  for (const server of [alone, through]) await runLoad(server, 2, 1000);
+  for (let round = 0; round < rounds; round++) {
+    for (const width of WIDTHS) {
+      const at = results.get(width) ?? { alone: [], through: [] };
+      results.set(width, at);
+      // Whoever goes second may find the machine warmer: they take turns.
+      for (const side of round % 2 === 0 ? (["alone", "through"] as const) : (["through", "alone"] as const)) {
+        at[side].push(await runLoad(side === "alone" ? alone : through, width, round));
+      }
+    }
+    process.stderr.write(`round ${round + 1} of ${rounds}\n`);
+  }
+  await Promise.all([alone.stop(), through.stop()]);
+  const widths = [...results].map(([width, { alone: without, through: with_ }]): [string, Figures] => {
+    const pairs = without.map((one, at) => (with_[at]?.tokensPerSecond ?? NaN) / one.tokensPerSecond);
+    const ttft = (side: readonly LoadResult[]): number => median(side.flatMap((result) => result.ttftsMs));
+    return [
+      `parallel${width}`,
+      {
+        engineTokensPerSecond: rounded(median(without.map((one) => one.tokensPerSecond))),
+        networkTokensPerSecond: rounded(median(with_.map((one) => one.tokensPerSecond))),
+        ratio: rounded(median(pairs)),
+        addedTtftMs: rounded(ttft(with_) - ttft(without)),
+      },
+    ];
+  });
+  return { threads: setting.threads, rounds, ...Object.fromEntries(widths) };
+}
 
 async function measurePath(roles: Roles, seconds: number, rounds: number): Promise<Figures> {
   const { target } = roles;
@@ -143,6 +213,8 @@ export async function startRoles(folder: string, plan: EnginePlan | undefined): 
   };
   const role = async (order: RoleOrder): Promise<Extract<RoleReport, { type: "up" }>> => {
     const child = fork(new URL("./network-role.ts", import.meta.url), {
+      // As `npm run` starts them: see scripts/commands.mjs.
+      execArgv: ["--max-semi-space-size=4"],
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
     children.push(child);

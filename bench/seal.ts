@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { generateKeyPairSync, randomBytes, sign, verify } from "node:crypto";
 import { parseArgs } from "node:util";
 import {
   answerHello,
@@ -8,11 +8,12 @@ import {
   evidenceHashOf,
   FrameOpener,
   FrameSealer,
-  keyPairFromSeed,
   MAX_FRAME_DATA,
   openSession,
   parseEvidence,
   type Session,
+  type Sign,
+  type Verify,
   verifyEvidence,
   type VerifiedWorker,
   workerIdOf,
@@ -106,11 +107,17 @@ function perSecond(unit: string, rates: readonly FrameRates[], scale: number): F
 
 interface MadeUpWorker {
   readonly verified: VerifiedWorker;
-  readonly sign: (message: Uint8Array) => Uint8Array;
+  readonly sign: Sign;
+  readonly verify: Verify;
 }
 
 async function madeUpWorker(): Promise<MadeUpWorker> {
-  const { publicKey, sign } = keyPairFromSeed(new Uint8Array(randomBytes(32)));
+  // By the platform, as worker and client do on Node; the rest of a handshake is noble's everywhere.
+  const pair = generateKeyPairSync("ed25519");
+  const publicKey = new Uint8Array(pair.publicKey.export({ format: "der", type: "spki" }).subarray(-32));
+  const signByPlatform = (message: Uint8Array): Uint8Array => new Uint8Array(sign(null, message, pair.privateKey));
+  const verifyByPlatform = (signature: Uint8Array, message: Uint8Array): boolean =>
+    verify(null, message, pair.publicKey, signature);
   const now = unixSeconds();
   const document = createEvidence(
     {
@@ -127,17 +134,21 @@ async function madeUpWorker(): Promise<MadeUpWorker> {
       gpuCc: null,
     },
     { type: "none" },
-    sign,
+    signByPlatform,
   );
   const expected = {
     evidenceHash: evidenceHashOf(parseEvidence(document).claimsBytes),
     workerId: workerIdOf(publicKey),
   };
-  return { sign, verified: await verifyEvidence(document, DEMO_POLICY, { now, expected, beacon: null }) };
+  return {
+    sign: signByPlatform,
+    verify: verifyByPlatform,
+    verified: await verifyEvidence(document, DEMO_POLICY, { now, expected, beacon: null }),
+  };
 }
 
 /** All of ACN/1 §3.3 but the network: hello, answer, encapsulation and decapsulation. */
-async function handshake({ verified, sign }: MadeUpWorker): Promise<Session> {
+async function handshake({ verified, sign, verify }: MadeUpWorker): Promise<Session> {
   const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length));
   const now = unixSeconds();
   const hello = encodeClientHello({
@@ -149,7 +160,7 @@ async function handshake({ verified, sign }: MadeUpWorker): Promise<Session> {
     tpmChallenge: new Uint8Array(),
   });
   const pending = await answerHello(hello, { sign, now, random });
-  const { enc, session } = await openSession(verified, hello, pending.message, now);
+  const { enc, session } = await openSession(verified, hello, pending.message, now, verify);
   await pending.complete(enc);
   return session;
 }

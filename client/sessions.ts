@@ -8,6 +8,7 @@ import {
   type StreamKeys,
 } from "../protocol/index.ts";
 import type { Link, Route } from "./link.ts";
+import type { Signatures } from "./signing.ts";
 import type { VerifiedCandidate } from "./trust.ts";
 
 /** Sessions kept warm, one a worker and model, so that most requests need no handshake. */
