@@ -17,6 +17,8 @@ export interface Enclosure {
 export interface SealedBody {
   /** At most this many bytes of plaintext, whatever the reservation is called and allows. */
   readonly maxBytes: number;
+  /** UTF-8 bytes of the longest stop string: what an answer may end on without its text being sent. */
+  readonly withheldBytes: number;
   plaintext(enclosure: Enclosure): Uint8Array;
   toJSON(): string;
 }
@@ -37,6 +39,7 @@ export function sealedBody({ path, body }: ModelRequest): SealedBody {
   const longest = tail({ maxTokens: MOST_TOKENS, reservationId: LONGEST_RESERVATION_ID, offerHash: ANY_HASH });
   return {
     maxBytes: encoded.length + longest.length,
+    withheldBytes: Math.max(0, ...[body.stop ?? []].flat().map((stop) => utf8(stop).length)),
     plaintext(enclosure) {
       const end = tail(enclosure);
       const whole = new Uint8Array(encoded.length + end.length);

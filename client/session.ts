@@ -286,7 +286,8 @@ class Request {
         promptBytes: plaintext.length,
         maxTokens: plan.maxTokens,
       };
-      return await this.#stream(candidate, plan, { terms, workerId: worker.workerId, plaintext, place });
+      const { withheldBytes } = plan.body;
+      return await this.#stream(candidate, plan, { terms, workerId: worker.workerId, plaintext, withheldBytes, place });
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       place?.failed(error.code);

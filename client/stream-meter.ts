@@ -8,11 +8,16 @@ import type { StreamFacts } from "./receipts.ts";
  */
 export class StreamMeter {
   readonly #responseHash = sha256.create();
-  readonly #counter = new CompletionCounter();
+  readonly #counter: CompletionCounter;
   #requestHash: Uint8Array | undefined;
   #response: Uint8Array | undefined;
   #end: SealedEnd | undefined;
   #dataFrames = 0;
+
+  /** `withheldBytes`: of the request's longest stop string. */
+  constructor(withheldBytes: number) {
+    this.#counter = new CompletionCounter(withheldBytes);
+  }
 
   get hasBegun(): boolean {
     return this.#dataFrames > 0;

@@ -29,12 +29,14 @@ export interface StreamRequest {
   readonly terms: StreamTerms;
   readonly workerId: string;
   readonly plaintext: Uint8Array;
+  /** Of the longest stop string. */
+  readonly withheldBytes: number;
   readonly place: StreamPlace;
 }
 
 /** Seals one request to one worker and opens what comes back. */
 export class SealedStream implements RouteHandler {
-  readonly meter = new StreamMeter();
+  readonly meter: StreamMeter;
   readonly #terms: StreamTerms;
   readonly #workerId: string;
   readonly #place: StreamPlace;
@@ -45,7 +47,8 @@ export class SealedStream implements RouteHandler {
   /** The listener knows how it ended. */
   #isOver = false;
 
-  constructor({ terms, workerId, place, plaintext }: StreamRequest, listener: StreamListener) {
+  constructor({ terms, workerId, place, plaintext, withheldBytes }: StreamRequest, listener: StreamListener) {
+    this.meter = new StreamMeter(withheldBytes);
     this.#terms = terms;
     this.#workerId = workerId;
     this.#place = place;

@@ -296,7 +296,9 @@ export class Clients {
     const offer = worker.offers.get(reservation.manifestRoot);
     if (offer === undefined) return peer.link.error("no_worker", { id: message.id });
     if (offer.running >= Math.min(offer.slots, MOST_SLOTS)) {
-      peer.link.budget.giveBack(); // nobody's fault: the client moves on to its next candidate
+      // Nobody's fault: the client moves on to its next candidate, under the same reservation.
+      peer.link.budget.giveBack();
+      reservation.boundTo = undefined;
       return peer.link.error("busy", { id: message.id });
     }
     const { clock, reservations, workers } = this.#options;

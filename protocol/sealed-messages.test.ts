@@ -129,6 +129,13 @@ test("an end comes back as it was, and one that contradicts itself is bad_messag
     assert.throws(() => parseSealedEnd(changed(bytes, from, to)), hasCode("bad_message"), to);
 });
 
+test("an answer that ends on a stop string has ids without text, and may have as many as its bytes", () => {
+  const counter = new CompletionCounter(20);
+  counter.add({ t: "delta", text: "", tokenIds: Array.from({ length: 27 }, () => 1) });
+  assert.equal(counter.bound, 28);
+  assert.ok(counter.count("stop") <= counter.bound);
+});
+
 test("the client counts the ids it received, and one end token when the model stopped by itself", () => {
   const counter = new CompletionCounter();
   counter.add({ t: "delta", text: "Once", tokenIds: [403] });

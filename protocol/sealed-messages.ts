@@ -113,8 +113,13 @@ export function parseSealedEnd(bytes: Uint8Array): SealedEnd {
 /** Adds up what a client received, to hold against what a worker claims. */
 export class CompletionCounter {
   #ids = 0;
-  #bytes = 0;
+  #bytes: number;
   readonly #calls = new Set<number>();
+
+  /** `withheldBytes`: of the longest stop string, whose ids arrive and whose text does not. */
+  constructor(withheldBytes = 0) {
+    this.#bytes = withheldBytes;
+  }
 
   add(event: SealedEvent): void {
     this.#ids += event.tokenIds.length;
