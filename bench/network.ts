@@ -213,8 +213,8 @@ export async function startRoles(folder: string, plan: EnginePlan | undefined): 
   };
   const role = async (order: RoleOrder): Promise<Extract<RoleReport, { type: "up" }>> => {
     const child = fork(new URL("./network-role.ts", import.meta.url), {
-      // As `npm run` starts them: see scripts/commands.mjs.
-      execArgv: ["--max-semi-space-size=4"],
+      // As the gateway's README says to start a long-lived process.
+      execArgv: ["--max-semi-space-size=16"],
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
     children.push(child);
