@@ -1,9 +1,11 @@
 import * as z from "zod";
-import type { TokenUsage } from "../protocol/index.ts";
+import { TIERS, type Tier, type TokenUsage } from "../protocol/index.ts";
 
 /** One streamed answer, as a program outside would read it from the endpoint. */
 export interface StreamedAnswer {
   readonly answer: string;
+  /** What the endpoint proved of the worker, from its header. */
+  readonly tier: Tier;
   readonly usage: TokenUsage;
   readonly ttftMs: number;
   /** Decode rate after the first piece; 0 when there was no second token. */
@@ -42,7 +44,9 @@ export async function ask(question: Question, onText: (piece: string) => void): 
   let firstAt: number | undefined;
   let answer = "";
   let usage: TokenUsage | undefined;
-  for await (const data of serverSentEvents(await post(question))) {
+  const response = await post(question);
+  const tier = z.enum(TIERS).parse(response.headers.get("x-cocoon-tier"));
+  for await (const data of serverSentEvents(response)) {
     const chunk = chunkSchema.parse(orRefused(JSON.parse(data)));
     const delta = chunk.choices[0]?.delta;
     const piece = delta?.content ?? "";
@@ -56,6 +60,7 @@ export async function ask(question: Question, onText: (piece: string) => void): 
   const decodeMs = endedAt - (firstAt ?? endedAt);
   return {
     answer,
+    tier,
     usage,
     ttftMs: Math.round(((firstAt ?? endedAt) - startedAt) * 10) / 10,
     tokensPerSecond: decodeMs > 0 ? Math.round(((usage.completionTokens - 1) / decodeMs) * 10_000) / 10 : 0,

@@ -88,8 +88,8 @@ async function demonstrate(
   const { baseUrl, apiKey, model } = ready;
   const answered = await ask({ baseUrl, apiKey, model, text: options.question, maxTokens: MAX_TOKENS }, voice.text);
   const money = await settled(devnet, client);
-  const { answer, usage, ttftMs, tokensPerSecond } = answered;
-  voice.answered({ answer, model, tier: "software", usage, ttftMs, tokensPerSecond, ...money });
+  const { answer, tier, usage, ttftMs, tokensPerSecond } = answered;
+  voice.answered({ answer, model, tier, usage, ttftMs, tokensPerSecond, ...money });
   return "answered";
 }
 

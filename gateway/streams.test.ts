@@ -93,6 +93,26 @@ test("a worker that is busy at the hello sets the client free for the next candi
   await client.next("route");
 });
 
+test("a worker that fills up between hello and open sets the reservation free for the next candidate", async (t) => {
+  const actors = await cast(t);
+  const { client, stage } = actors;
+  const full = await stage.worker({ slots: 1 });
+  const { reservationId, candidates } = await reserved(client, { id: "late", candidates: 2 });
+  assert.equal(candidates.length, 2);
+  client.send({ type: "hello", id: "h", reservationId, workerId: full.workerId });
+  await client.next("route");
+  const first = await reserved(client, { id: "early", candidates: 2 });
+  const open = { type: "open" as const, workerId: full.workerId, sessionId: SESSION, streamId: 1 };
+  client.send({ ...open, id: "o1", reservationId: first.reservationId });
+  await client.next("route");
+
+  client.send({ ...open, id: "o2", reservationId });
+
+  assert.equal((await client.next("error")).code, "busy");
+  client.send({ type: "hello", id: "h2", reservationId, workerId: actors.worker.workerId });
+  await client.next("route", (one) => one.id === "h2");
+});
+
 test("a worker that does not answer a hello within five seconds is given up", async (t) => {
   const actors = await cast(t);
   const { client, stage, worker } = actors;

@@ -203,6 +203,13 @@ export const FAULTS: readonly Fault[] = [
     why: "a claim above the reservation is not clipped",
   },
   {
+    file: "gateway/clients.ts",
+    find: "peer.link.budget.giveBack();\n      reservation.boundTo = undefined;",
+    replace: "peer.link.budget.giveBack();",
+    tests: ["gateway/streams.test.ts"],
+    why: "a reservation stays bound to a worker that had no room for it",
+  },
+  {
     file: "gateway/exposure.ts",
     find: "exposure.openHolds + exposure.uncountersigned + exposure.hold",
     replace: "exposure.openHolds + exposure.uncountersigned",
