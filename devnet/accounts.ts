@@ -1,3 +1,4 @@
+import { NETWORKS } from "../contracts/networks.ts";
 import { hash, keyPairFromSeed, toHex, u32, utf8, type RawAddress, type Sign } from "../protocol/index.ts";
 
 /** A key of the devnet: known to everyone who knows the seed, so worth nothing anywhere else. */
@@ -10,7 +11,7 @@ export interface DevnetKey {
 }
 
 /** The network id of every devnet. Neither mainnet (−239) nor testnet (−3), so no voucher of one is worth coins there. */
-export const DEVNET_NETWORK_ID = 7;
+export const DEVNET_NETWORK_ID = NETWORKS.devnet.networkId;
 
 /** The key of one party of the devnet with this seed. */
 export function devnetKey(seed: number, party: string): DevnetKey {

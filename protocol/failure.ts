@@ -62,6 +62,14 @@ export const FAILURES = {
   policy_denied: { blame: "client", retry: false },
   policy_format: { blame: "client", retry: false },
   tpm_proof: { blame: "worker", retry: true },
+  // The chain (local to who reads it)
+  chain_unreachable: { blame: "network", retry: true },
+  chain_rate_limited: { blame: "client", retry: true },
+  chain_malformed: { blame: "network", retry: true },
+  chain_lagging: { blame: "network", retry: true },
+  chain_disagrees: { blame: "network", retry: true },
+  chain_other_network: { blame: "client", retry: false },
+  chain_refused: { blame: "client", retry: false },
   // The machine a role runs on: shown to the person at it, never sent
   model_invalid: { blame: "worker", retry: false },
   out_of_memory: { blame: "worker", retry: false },

@@ -65,6 +65,20 @@ export const FAILURE_TEXT: Readonly<Record<FailureCode, string>> = {
   policy_format: "The policy file has a mistake in the key that is named. Correct it and start again.",
   tpm_proof:
     "The worker's PC did not prove that it is the one in its evidence. Nothing was sent; try again: another worker is chosen.",
+  chain_unreachable:
+    "The blockchain node does not answer. Nothing is lost: promises stay valid without it; the app keeps trying.",
+  chain_rate_limited:
+    "The blockchain node refuses more questions for now. Wait a minute, or add an API key of your own in the settings.",
+  chain_malformed:
+    "The blockchain node answered with something that is not the chain's data. Check its address in the settings.",
+  chain_lagging:
+    "The blockchain node is behind the chain, so its numbers are old. Wait until it has caught up, or choose another one.",
+  chain_disagrees:
+    "Two blockchain nodes say different things. Nothing is shown as paid until they agree; check both addresses if it stays.",
+  chain_other_network:
+    "The blockchain node belongs to another network than the one chosen. Correct its address or the network in the settings.",
+  chain_refused:
+    "The contract did not accept the message; no coins were moved. Update the numbers on the page, then try again.",
   model_invalid: "The model file cannot be used. Download it again, or choose a model this version can run.",
   out_of_memory: "The model does not fit into memory. Choose a smaller model or a shorter context.",
   port_taken: "Another program already listens on this port. Stop it, or choose another port.",
