@@ -13,9 +13,12 @@ const reader = (...items: StackItem[]): StackReader => new StackReader(items);
 
 test("values come out in order, each as the kind that was asked for", () => {
   const cell = beginCell().storeUint(5, 8).endCell();
-  const stack = reader(int(-7n), int(9n), int(-1n), int(0n), int(15n), int(1n), cellItem(cell), { type: "null" });
+  const stack = reader(int(-7n), int(9n), int(1n), int(-1n), int(0n), int(15n), int(1n), cellItem(cell), {
+    type: "null",
+  });
   assert.equal(stack.int(), -7n);
   assert.equal(stack.count(), 9);
+  assert.equal(stack.oneOf(["open", "closing"]), "closing");
   assert.equal(stack.boolean(), true);
   assert.equal(stack.boolean(), false);
   assert.equal(stack.nanoton(), 15n);
@@ -52,6 +55,7 @@ const MALFORMED: readonly (readonly [
   ["a negative count", [int(-1n)], (stack) => stack.count()],
   ["33 bits for 32", [int(1n << 32n)], (stack) => stack.count()],
   ["more than a maximum", [int(3n)], (stack) => stack.count(2)],
+  ["a number without a name", [int(2n)], (stack) => stack.oneOf(["open", "closing"])],
   ["negative coins", [int(-1n)], (stack) => stack.nanoton()],
   ["more coins than 120 bits", [int(1n << 120n)], (stack) => stack.nanoton()],
   ["a negative hash", [int(-1n)], (stack) => stack.bytes32()],

@@ -27,6 +27,13 @@ export class StackReader {
     return Number(value);
   }
 
+  /** One of a list, by its number. */
+  oneOf<Name extends string>(names: readonly Name[]): Name {
+    const name = names[this.count()];
+    if (name === undefined) throw this.#malformed("a number without a name");
+    return name;
+  }
+
   /** TVM has true as −1. */
   boolean(): boolean {
     return this.int() !== 0n;

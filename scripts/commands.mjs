@@ -12,5 +12,6 @@ export const COMMANDS = {
   worker: { entry: "worker/main.ts", purpose: "a worker without a desktop" },
   client: { entry: "client/main.ts", purpose: "an OpenAI-compatible endpoint on this machine (serve)" },
   bench: { entry: "bench/main.ts", purpose: "a benchmark by name" },
+  contracts: { entry: "scripts/contracts.ts", purpose: "the contracts' code, compiled anew from their sources" },
   mutants: { entry: "tests/mutants/main.ts", purpose: "planted faults, each of which must turn the tests red" },
 };
