@@ -9,6 +9,7 @@ import {
   payloadHash,
   verifySignature,
   type ClientToGateway,
+  type GatewayToClient,
   type MessageOf,
 } from "../protocol/index.ts";
 import { FAKE_CHANNEL, FAKE_NETWORK_ID, startFakeGateway, type FakeGateway, type FakeStream } from "./gateway.fake.ts";
@@ -97,6 +98,36 @@ test("a countersignature is the payment key's over the voucher's cell hash", asy
   assert.ok(countersigned !== undefined);
   const voucher = parsePayload(countersigned.boc);
   assert.ok(verifySignature(signature, payloadHash(voucher), keyPairFromSeed(paymentSeed).publicKey));
+});
+
+test("every login shows what was countersigned, under both signatures, also after a restart", async (t) => {
+  const options = { paymentSeed: randomBytes(32), journal: memoryJournal(), channel: CHANNEL };
+  const { gateway, client } = await fakeNetwork(t, {}, options);
+  await client.complete(BODY);
+  assert.equal((await gateway.next("login")).countersigned, undefined);
+  await gateway.next("countersign");
+  const { countersigned } = gateway.ledger;
+  assert.ok(countersigned !== null);
+  await client.close();
+  const again = fakeClient(t, gateway, options);
+  await again.ready();
+  assert.deepEqual((await gateway.next("login")).countersigned, countersigned);
+});
+
+test("a gateway that shows a countersigned voucher which its own key never signed is refused", async (t) => {
+  const paymentSeed = randomBytes(32);
+  const { gateway, client } = await fakeNetwork(t, {}, { paymentSeed });
+  await client.complete(BODY);
+  await gateway.next("countersign");
+  await client.close();
+  const welcome = (message: GatewayToClient): GatewayToClient =>
+    message.type === "welcome" && message.countersigned !== null
+      ? { ...message, countersigned: { ...message.countersigned, gatewaySignature: new Uint8Array(64) } }
+      : message;
+  gateway.hooks.welcome = welcome;
+  await assert.rejects(fakeClient(t, gateway, { paymentSeed, channel: CHANNEL }).complete(BODY), {
+    code: "bad_receipt",
+  });
 });
 
 test("an inflated receipt is disputed, and signed once the voucher is down to the client's count", async (t) => {

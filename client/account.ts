@@ -9,6 +9,7 @@ import {
   verifySignature,
   type ChargeVoucher,
   type ClientToGateway,
+  type CountersignedVoucher,
   type GatewayToClient,
   type MessageOf,
   type Nanoton,
@@ -39,8 +40,10 @@ export interface Account {
    * @throws {Failure} `disk_full`, `storage_failed`.
    */
   opened(terms: StreamTerms, meter: Meter): void;
-  /** Takes up what the gateway says was countersigned last. @throws {Failure} `bad_receipt` when it was not by this key. */
-  welcome(countersigned: SignedVoucher | null): void;
+  /** What a gateway is shown at each login, in case it has lost its own copy. */
+  countersigned(): CountersignedVoucher | undefined;
+  /** Takes up what the gateway says was countersigned last. @throws {Failure} `bad_receipt` when it was not, by both keys. */
+  welcome(countersigned: CountersignedVoucher | null): void;
   /** Answers to one charge, in order; empty when there is nothing to sign. Never rejects. */
   answer(charge: ChargeMessage): Promise<readonly ClientToGateway[]>;
   summary(): AccountSummary;
@@ -138,13 +141,24 @@ class ChannelAccount implements Account {
     if (oldest !== undefined) this.#streams.delete(oldest);
   }
 
-  welcome(countersigned: SignedVoucher | null): void {
-    const { channel, key } = this.#options;
+  countersigned(): CountersignedVoucher | undefined {
+    const signed = this.#book?.signed;
+    if (signed?.gatewaySignature === undefined) return undefined;
+    const { boc, signature, gatewaySignature } = signed;
+    return { boc, signature, gatewaySignature };
+  }
+
+  welcome(countersigned: CountersignedVoucher | null): void {
+    const { channel, key, gatewayKey } = this.#options;
     const book = this.#book;
     if (channel === undefined || book === undefined || countersigned === null) return;
     const voucher = parseChargeVoucher(countersigned.boc, channel);
-    if (!verifySignature(countersigned.signature, payloadHash(voucher), key.publicKey)) {
+    const hash = payloadHash(voucher);
+    if (!verifySignature(countersigned.signature, hash, key.publicKey)) {
       throw new Failure("bad_receipt", "the gateway shows a countersignature that this key never made");
+    }
+    if (!verifySignature(countersigned.gatewaySignature, hash, gatewayKey)) {
+      throw new Failure("bad_receipt", "the gateway shows a voucher that it never signed");
     }
     if (voucher.total > book.standing.total) book.countersigned(voucher, countersigned, []);
   }
@@ -280,7 +294,7 @@ class ChannelAccount implements Account {
       sessionId,
       streamId,
     }));
-    book.countersigned(payload, { boc: voucher.boc, signature }, receipts);
+    book.countersigned(payload, { boc: voucher.boc, signature, gatewaySignature: voucher.signature }, receipts);
     this.#refusal = undefined;
     for (const { signed } of judged) this.#streams.delete(signed.reservationId);
     return { type: "countersign", total: payload.total, signature };

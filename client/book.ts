@@ -1,4 +1,4 @@
-import { Failure, type ChargeVoucher, type Receipt, type SignedVoucher } from "../protocol/index.ts";
+import { Failure, type ChargeVoucher, type CountersignedVoucher, type Receipt } from "../protocol/index.ts";
 import { encodeEntry, readJournal, type DisputedEntry, type Entry, type Journal, type SignedEntry } from "./journal.ts";
 import { Leases } from "./leases.ts";
 import { NOTHING_CHARGED, type ChannelId, type Standing, type StreamTerms } from "./receipts.ts";
@@ -77,7 +77,7 @@ export class Book {
     return this.#settled.has(receiptHash);
   }
 
-  countersigned(voucher: ChargeVoucher, signed: SignedVoucher, receipts: readonly SettledReceipt[]): void {
+  countersigned(voucher: ChargeVoucher, signed: CountersignedVoucher, receipts: readonly SettledReceipt[]): void {
     const { total, receipt: chain, networkId, channel } = voucher;
     const entry: SignedEntry = { t: "signed", networkId, channel, total, chain, ...signed, receipts: [...receipts] };
     this.#append(entry);

@@ -123,6 +123,7 @@ export function assembleClient(options: ClientOptions, platform: Platform): Clie
     openSocket,
     now,
     random,
+    countersigned: () => account.countersigned(),
     onWelcome: ({ countersigned }) => account.welcome(countersigned),
     onCharge: (charge) => {
       void account.answer(charge).then((answers) => {

@@ -35,6 +35,7 @@ import {
   type Candidate,
   type ChargeVoucher,
   type ClientToGateway,
+  type CountersignedVoucher,
   type EvidenceClaims,
   type FailureCode,
   type FinishReason,
@@ -152,7 +153,7 @@ export interface FakeGateway {
 export interface FakeLedger {
   total: bigint;
   chain: Uint8Array;
-  countersigned: { boc: Uint8Array; signature: Uint8Array } | null;
+  countersigned: CountersignedVoucher | null;
   uncountersigned: FakeCharge[];
   /** How many of them the charge under way names; the next waits for its answer. */
   underWay: number;
@@ -462,7 +463,7 @@ export async function startFakeGateway(options: FakeGatewayOptions = {}): Promis
       ledger.chain = nextChargeChain(ledger.chain, receiptHash);
     }
     ledger.total = message.total;
-    ledger.countersigned = { boc: voucher.boc, signature: message.signature };
+    ledger.countersigned = { boc: voucher.boc, signature: message.signature, gatewaySignature: voucher.signature };
     ledger.underWay = 0;
     if (ledger.uncountersigned.length > 0) sendCharge(nextCharge(), send);
   }

@@ -66,6 +66,8 @@ const entrySchema = z.discriminatedUnion("t", [
     chain: bytesField(32),
     boc: bytesField(undefined, 512),
     signature,
+    /** What the gateway is shown should it forget; absent in lines of a time when it was not kept. */
+    gatewaySignature: signature.optional(),
     /** The receipts it was signed for, in the order of the chain. */
     receipts: z.array(z.strictObject({ receiptHash: hashHex, sessionId, streamId: count })),
   }),

@@ -11,6 +11,7 @@ import {
   PROTOCOL_VERSIONS,
   stringify,
   type ClientToGateway,
+  type CountersignedVoucher,
   type FailureCode,
   type GatewayToClient,
   type MessageOf,
@@ -66,6 +67,8 @@ export interface LinkOptions {
   /** Unix ms. */
   readonly now: () => number;
   readonly random: (length: number) => Uint8Array;
+  /** What the gateway is shown at each login. */
+  readonly countersigned: () => CountersignedVoucher | undefined;
   readonly onWelcome: (welcome: MessageOf<GatewayToClient, "welcome">) => void;
   readonly onCharge: (charge: MessageOf<GatewayToClient, "charge">) => void;
   readonly log: (line: string) => void;
@@ -271,7 +274,10 @@ class GatewayLink implements Link {
     const message = linkMessage({ role: "client", gatewayKey, nonce: challenge.nonce, time, address });
     const socket = this.#socket;
     void key.sign(message).then((signature) => {
-      if (this.#socket === socket) this.send({ type: "login", protocol, key: key.publicKey, address, time, signature });
+      if (this.#socket !== socket) return;
+      const countersigned = this.#options.countersigned();
+      const login = { type: "login" as const, protocol, key: key.publicKey, address, time, signature };
+      this.send(countersigned === undefined ? login : { ...login, countersigned });
     });
   }
 

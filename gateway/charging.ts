@@ -8,6 +8,7 @@ import {
   type FailureCode,
   type MessageOf,
   type ClientToGateway,
+  type CountersignedVoucher,
   type Nanoton,
   type PayoutVoucher,
   type RawAddress,
@@ -215,13 +216,13 @@ export class Charging {
   }
 
   /** The newest voucher under the client's own signature. */
-  countersigned(channel: RawAddress): SignedVoucher | null {
-    const book = this.#options.journal.ledger.clients.get(channel);
+  countersigned(channel: RawAddress): CountersignedVoucher | null {
+    const { journal, signer } = this.#options;
+    const book = journal.ledger.clients.get(channel);
     if (book?.countersigned === undefined) return null;
-    return {
-      boc: encodePayload(this.#chargeVoucher(channel, book.countersigned)),
-      signature: book.countersigned.signature,
-    };
+    const voucher = this.#chargeVoucher(channel, book.countersigned);
+    const { signature } = book.countersigned;
+    return { boc: encodePayload(voucher), signature, gatewaySignature: signer.sign(payloadHash(voucher)) };
   }
 
   /** The owner's promise at a written position. */

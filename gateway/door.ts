@@ -3,15 +3,7 @@ import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { WebSocketServer } from "ws";
-import {
-  codeOf,
-  Failure,
-  PROTOCOL_VERSIONS,
-  type ClientToGateway,
-  type FailureCode,
-  type MessageOf,
-  type WorkerToGateway,
-} from "../protocol/index.ts";
+import { codeOf, Failure, PROTOCOL_VERSIONS, type FailureCode } from "../protocol/index.ts";
 import { unixSeconds, type Clock } from "./clock.ts";
 import { httpHandler, type HttpOptions } from "./http.ts";
 import { RateLimit, type Limits } from "./limits.ts";
@@ -23,11 +15,14 @@ import type { PublicKey } from "./signatures.ts";
 
 export type RoleName = "worker" | "client";
 
-/** What happens to a peer of one role once its login holds. */
-export interface Role {
-  parse(text: string): WorkerToGateway | ClientToGateway;
+/** Reads what a stranger says first; undefined when it is no login. @throws {Failure} `bad_message`. */
+export type Role = (text: string) => Newcomer | undefined;
+
+/** A peer that wants in, and what happens to it once its login holds. */
+export interface Newcomer {
+  readonly login: Login;
   /** @throws {Failure} when the peer may not come in after all. */
-  admit(link: Link, login: Login, key: PublicKey): Promise<Admitted>;
+  admit(link: Link, key: PublicKey): Promise<Admitted>;
 }
 
 export interface Admitted {
@@ -203,12 +198,11 @@ class Stranger {
 
   async #check(text: string): Promise<Admitted> {
     const { gatewayKey, clock, roles } = this.#options;
-    const role = roles[this.#roleName];
-    const login = parseLogin(role, text);
+    const newcomer = readLogin(roles[this.#roleName], text);
     const nonce = this.#nonce;
     this.#nonce = undefined;
-    const key = checkLogin(login, { role: this.#roleName, gatewayKey, nonce, now: unixSeconds(clock) });
-    return role.admit(this.#link, login, key);
+    const key = checkLogin(newcomer.login, { role: this.#roleName, gatewayKey, nonce, now: unixSeconds(clock) });
+    return newcomer.admit(this.#link, key);
   }
 }
 
@@ -221,15 +215,15 @@ function idOf(text: string): { readonly id?: string } {
 }
 
 /** Whatever is not a login before the login is a failed one. @throws {Failure} `bad_login`. */
-function parseLogin(role: Role, text: string): MessageOf<WorkerToGateway, "login"> {
-  let message;
+function readLogin(role: Role, text: string): Newcomer {
+  let newcomer;
   try {
-    message = role.parse(text);
+    newcomer = role(text);
   } catch (cause) {
     throw new Failure("bad_login", "not a login", { cause });
   }
-  if (message.type !== "login") throw new Failure("bad_login", "not a login");
-  return message;
+  if (newcomer === undefined) throw new Failure("bad_login", "not a login");
+  return newcomer;
 }
 
 const LISTEN_CODES: Readonly<Record<string, FailureCode>> = { EADDRINUSE: "port_taken" };

@@ -18,15 +18,16 @@ import type { Channels } from "./channels.ts";
 import { Charging } from "./charging.ts";
 import { Clients } from "./clients.ts";
 import { SYSTEM_CLOCK, unixSeconds, type Clock } from "./clock.ts";
-import { openDoor, type Admitted, type Door } from "./door.ts";
+import { openDoor, type Admitted, type Door, type Newcomer } from "./door.ts";
 import { Documents } from "./documents.ts";
 import { openJournal, type Journal, type JournalEvents } from "./journal.ts";
 import { NOTHING, type LedgerSums } from "./ledger.ts";
 import { LIMITS, type Limits } from "./limits.ts";
 import { failureOf, type Link } from "./link.ts";
+import type { ClientLogin, WorkerLogin } from "./login.ts";
 import { Pool } from "./pool.ts";
 import { Reservations } from "./reservations.ts";
-import { signerFromSeed, type Signer } from "./signatures.ts";
+import { signerFromSeed, type PublicKey, type Signer } from "./signatures.ts";
 import { openSqliteStore, type Store } from "./store.ts";
 import { Workers, type OwnerProofVerifier } from "./workers.ts";
 
@@ -206,10 +207,7 @@ async function openHouse(options: GatewayOptions, signer: Signer, house: House):
     status,
     bug: house.bug,
     metrics: () => metricsOf(status()),
-    roles: {
-      worker: { parse: parseWorkerToGateway, admit: (link, login, key) => admitWorker(house, link, login, key) },
-      client: { parse: parseClientToGateway, admit: async (link, login, key) => admitClient(house, link, login, key) },
-    },
+    roles: { worker: (text) => newWorker(house, text), client: (text) => newClient(house, text) },
   });
   const timer = setInterval(() => guarded(house.bug, () => tick(house, door)), TICK_MS);
   const authority = `${host.includes(":") ? `[${host}]` : host}:${door.port}`;
@@ -235,10 +233,19 @@ async function openHouse(options: GatewayOptions, signer: Signer, house: House):
   };
 }
 
-type LoginMessage = Parameters<Workers["login"]>[1];
-type LoginKey = Parameters<Workers["login"]>[2];
+function newWorker(house: House, text: string): Newcomer | undefined {
+  const login = parseWorkerToGateway(text);
+  if (login.type !== "login") return undefined;
+  return { login, admit: (link, key) => admitWorker(house, link, login, key) };
+}
 
-async function admitWorker(house: House, link: Link, login: LoginMessage, key: LoginKey): Promise<Admitted> {
+function newClient(house: House, text: string): Newcomer | undefined {
+  const login = parseClientToGateway(text);
+  if (login.type !== "login") return undefined;
+  return { login, admit: async (link, key) => admitClient(house, link, login, key) };
+}
+
+async function admitWorker(house: House, link: Link, login: WorkerLogin, key: PublicKey): Promise<Admitted> {
   const { workers } = house;
   const peer = await workers.login(link, login, key, workerIdOf(key.bytes));
   return {
@@ -249,7 +256,7 @@ async function admitWorker(house: House, link: Link, login: LoginMessage, key: L
   };
 }
 
-function admitClient(house: House, link: Link, login: LoginMessage, key: LoginKey): Admitted {
+function admitClient(house: House, link: Link, login: ClientLogin, key: PublicKey): Admitted {
   const { clients } = house;
   const peer = clients.login(link, key, login.address);
   return {

@@ -1,7 +1,16 @@
-import { Failure, linkMessage, PROTOCOL_VERSIONS, type MessageOf, type WorkerToGateway } from "../protocol/index.ts";
+import {
+  Failure,
+  linkMessage,
+  PROTOCOL_VERSIONS,
+  type ClientToGateway,
+  type MessageOf,
+  type WorkerToGateway,
+} from "../protocol/index.ts";
 import { importPublicKey, isSignedBy, type PublicKey } from "./signatures.ts";
 
-export type Login = MessageOf<WorkerToGateway, "login">;
+export type WorkerLogin = MessageOf<WorkerToGateway, "login">;
+export type ClientLogin = MessageOf<ClientToGateway, "login">;
+export type Login = WorkerLogin | ClientLogin;
 
 export interface LoginExpectation {
   readonly role: "worker" | "client";

@@ -20,7 +20,7 @@ import type { Journal } from "./journal.ts";
 import { hasProved, type Position } from "./ledger.ts";
 import { failureOf, type Link } from "./link.ts";
 import { RateLimit, UNNAMED_LIMIT, type Limits } from "./limits.ts";
-import type { Login } from "./login.ts";
+import type { WorkerLogin } from "./login.ts";
 import type { Reason } from "./matching.ts";
 import { meter, type RelayedStream } from "./metering.ts";
 import type { LiveOffer, OfferHolder, Pool } from "./pool.ts";
@@ -136,7 +136,7 @@ export class Workers {
   }
 
   /** @throws {Failure} `bad_login` for a second link of a worker that is there, or a false proof; `rate_limited`. */
-  async login(link: Link, login: Login, key: PublicKey, workerId: string): Promise<WorkerPeer> {
+  async login(link: Link, login: WorkerLogin, key: PublicKey, workerId: string): Promise<WorkerPeer> {
     const owner = this.#ownerOf(login, workerId);
     await this.#makeWay(workerId);
     if (!link.isOpen) throw new Failure("bad_login", "gone before it was let in");
@@ -257,7 +257,7 @@ export class Workers {
   }
 
   /** The owner a login names, when it is or was proved; undefined: not yet named. */
-  #ownerOf(login: Login, workerId: string): RawAddress | undefined {
+  #ownerOf(login: WorkerLogin, workerId: string): RawAddress | undefined {
     const { address, ownerProof } = login;
     if (address === "") return undefined;
     if (hasProved(this.#options.journal.ledger, workerId, address)) return address;

@@ -12,6 +12,7 @@ import {
   readU64,
   toBase64url,
   toHex,
+  u128,
   u32,
   u64,
   u8,
@@ -27,12 +28,15 @@ test("numbers are written big-endian", () => {
   assert.equal(toHex(u32(0xffff_ffff)), "ffffffff");
   assert.equal(toHex(u64(0x0102_0304_0506)), "0000010203040506");
   assert.equal(toHex(u64(2n ** 64n - 1n)), "ffffffffffffffff");
+  assert.equal(toHex(u128(2n ** 64n + 258n)), `${"0".repeat(15)}1${"0".repeat(12)}0102`);
+  assert.equal(toHex(u128(2n ** 128n - 1n)), "f".repeat(32));
 });
 
 test("a number that does not fit is refused, never cut", () => {
   for (const value of [-1, 2 ** 32, 0.5, NaN, Infinity]) assert.throws(() => u32(value), RangeError);
   for (const value of [-1, -1n, 2n ** 64n, 0.5, NaN, Infinity]) assert.throws(() => u64(value), RangeError);
   for (const value of [-1, 256]) assert.throws(() => u8(value), RangeError);
+  for (const value of [-1n, 2n ** 128n]) assert.throws(() => u128(value), RangeError);
 });
 
 test("a number is read from any offset of a larger buffer", () => {

@@ -52,6 +52,12 @@ export function u64(value: number | bigint): Uint8Array {
   return bytes;
 }
 
+/** Sixteen bytes, big-endian. @throws {RangeError} for a number that does not fit. */
+export function u128(value: bigint): Uint8Array {
+  refuseUnlessUnsigned(value, (1n << 128n) - 1n);
+  return concat(u64(value >> 64n), u64(value & 0xffff_ffff_ffff_ffffn));
+}
+
 /** The low 32 bits of a whole number, big-endian, unchecked: for loops that know their numbers. */
 export function writeU32(target: Uint8Array, at: number, value: number): void {
   target[at] = value >>> 24;

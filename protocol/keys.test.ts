@@ -9,6 +9,7 @@ import {
   linkMessage,
   offerMessage,
   ownerProofPayload,
+  redeemMessage,
   rotateMessage,
   verifySignature,
   workerHelloMessage,
@@ -41,6 +42,7 @@ function everySignedMessage(chosen: Uint8Array): Readonly<Record<string, Uint8Ar
     "worker hello": workerHelloMessage(chosen),
     receipt: RECEIPT,
     dispute: disputeMessage(chosen, { completionTokens: 1, promptTokens: 1 }),
+    redeem: redeemMessage({ gatewayKey: chosen, networkId: -239, owner: "", total: 0n, maxDeduction: 0n }),
   };
 }
 
@@ -128,6 +130,29 @@ test("a rotation names both keys in order", () => {
 test("a dispute names completion tokens first", () => {
   const message = disputeMessage(BYTES_32, { completionTokens: 2, promptTokens: 30 });
   assert.deepEqual(message, concat(label("dispute"), BYTES_32, fromHex("000000020000001e")));
+});
+
+test("a leave to deduct counts for one gateway, network, owner, total and amount only", () => {
+  const owner = `0:${"ab".repeat(32)}`;
+  const request = { gatewayKey: BYTES_32, networkId: -3, owner, total: 2n ** 64n + 5n, maxDeduction: 7n };
+  const [network, high, low] = ["fffffffd", "0000000000000001", "0000000000000005"];
+  const bytes = concat(
+    utf8("ACN1 redeem\0"),
+    BYTES_32,
+    fromHex(network),
+    fromHex("00000042"),
+    utf8(owner),
+    fromHex(`${high}${low}${"00".repeat(15)}07`),
+  );
+  assert.deepEqual(redeemMessage(request), bytes);
+  const others = [
+    { ...request, gatewayKey: EMPTY_CHAIN },
+    { ...request, networkId: -239 },
+    { ...request, owner: "" },
+    { ...request, total: 5n },
+    { ...request, maxDeduction: 8n },
+  ];
+  for (const other of others) assert.notDeepEqual(redeemMessage(other), bytes);
 });
 
 test("a signature is checked strictly and never throws", () => {

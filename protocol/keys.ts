@@ -1,6 +1,7 @@
 import { ed25519 } from "@noble/curves/ed25519.js";
 import { sha256 } from "@noble/hashes/sha2.js";
-import { concat, label, lengthPrefixed, toHex, u8, u32, u64, utf8 } from "./bytes.ts";
+import { concat, label, lengthPrefixed, toHex, u128, u8, u32, u64, utf8 } from "./bytes.ts";
+import type { Nanoton } from "./units.ts";
 
 /** Signs bytes with one Ed25519 key the holder keeps to itself. 64 bytes. */
 export type Sign = (message: Uint8Array) => Uint8Array;
@@ -88,6 +89,30 @@ export interface DisputeCounts {
 /** `receiptHash` is H(receipt), 32 bytes. */
 export function disputeMessage(receiptHash: Uint8Array, counts: DisputeCounts): Uint8Array {
   return concat(label("dispute"), receiptHash, u32(counts.completionTokens), u32(counts.promptTokens));
+}
+
+export interface RedeemRequest {
+  /** 32 bytes: the gateway that is asked. */
+  readonly gatewayKey: Uint8Array;
+  readonly networkId: number;
+  /** `0:hex`. */
+  readonly owner: string;
+  /** Of the newest voucher the worker has. */
+  readonly total: Nanoton;
+  /** The most that may be taken out of what was earned above it. */
+  readonly maxDeduction: Nanoton;
+}
+
+/** A worker's leave to deduct the fees of a redeem that the gateway pays for (NETWORK §4.9). */
+export function redeemMessage({ gatewayKey, networkId, owner, total, maxDeduction }: RedeemRequest): Uint8Array {
+  return concat(
+    label("redeem"),
+    gatewayKey,
+    u32(networkId >>> 0), // i32 as two's complement
+    lengthPrefixed(utf8(owner)),
+    u128(total),
+    u128(maxDeduction),
+  );
 }
 
 /** What a wallet's ton_proof carries as payload when it names the owner of a worker: hex of this hash (NETWORK §1). */

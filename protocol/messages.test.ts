@@ -23,6 +23,7 @@ const HASH = "ab".repeat(32);
 const ADDRESS = `0:${HASH}`;
 const PRICE = { prompt: 100n, cached: 10n, completion: 400n };
 const VOUCHER = { boc: new Uint8Array(105), signature: SIGNATURE };
+const COUNTERSIGNED = { ...VOUCHER, gatewaySignature: SIGNATURE };
 const RECEIPT = { reservationId: "r1", receipt: new Uint8Array(178), signature: SIGNATURE };
 
 const LOGIN = { type: "login", protocol: 1, key: KEY, address: "", time: 1_700_000_000, signature: SIGNATURE } as const;
@@ -61,6 +62,7 @@ const OWNER_PROOF = {
 
 const CLIENT_TO_GATEWAY: readonly ClientToGateway[] = [
   { ...LOGIN, address: ADDRESS },
+  { ...LOGIN, address: ADDRESS, countersigned: COUNTERSIGNED },
   RESERVE,
   { type: "release", reservationId: "r1" },
   { type: "hello", id: "2", reservationId: "r1", workerId: HASH },
@@ -73,7 +75,7 @@ const CLIENT_TO_GATEWAY: readonly ClientToGateway[] = [
 
 const GATEWAY_TO_CLIENT: readonly GatewayToClient[] = [
   CHALLENGE,
-  { type: "welcome", feeBps: 500, countersigned: VOUCHER },
+  { type: "welcome", feeBps: 500, countersigned: COUNTERSIGNED },
   { type: "welcome", feeBps: 0, countersigned: null },
   ERROR,
   { type: "error", code: "internal" },
@@ -97,12 +99,12 @@ const GATEWAY_TO_CLIENT: readonly GatewayToClient[] = [
 ];
 
 const WORKER_TO_GATEWAY: readonly WorkerToGateway[] = [
-  { ...LOGIN, ownerProof: OWNER_PROOF },
+  { ...LOGIN, ownerProof: OWNER_PROOF, voucher: VOUCHER },
   { type: "offer", id: "1", offer: new Uint8Array(300), offerSignature: SIGNATURE, evidenceHash: HASH, slots: 4 },
   { type: "withdraw_offer", manifestRoot: HASH },
   { type: "receipt", ...RECEIPT },
   { type: "voucher_ack", total: 0n },
-  { type: "redeem_request", maxDeduction: 1n, signature: SIGNATURE },
+  { type: "redeem_request", total: 5n, maxDeduction: 1n, signature: SIGNATURE },
   CLOSE,
   HEARTBEAT,
 ];
@@ -273,6 +275,15 @@ test("bounds of a reservation are bounds", () => {
 test("an address is raw, in workchain 0, lowercase, or empty", () => {
   for (const address of [`-1:${HASH}`, `0:${HASH.toUpperCase()}`, `0:${HASH}0`, "EQ", ` ${ADDRESS}`, `${ADDRESS}\n`])
     assert.throws(() => parseWorkerToGateway(stringify({ ...LOGIN, address })), hasCode("bad_message"), address);
+});
+
+test("a login shows what its role has: a worker a voucher and an owner's proof, a client what it countersigned", () => {
+  for (const shown of [{ ownerProof: OWNER_PROOF }, { voucher: VOUCHER }])
+    assert.throws(() => parseClientToGateway(stringify({ ...LOGIN, ...shown })), hasCode("bad_message"));
+  for (const shown of [{ countersigned: COUNTERSIGNED }, { voucher: COUNTERSIGNED }])
+    assert.throws(() => parseWorkerToGateway(stringify({ ...LOGIN, ...shown })), hasCode("bad_message"));
+  assert.throws(() => parseClientToGateway(stringify({ ...LOGIN, countersigned: VOUCHER })), hasCode("bad_message"));
+  assert.throws(() => parseClientToGateway(stringify({ ...LOGIN, countersigned: null })), hasCode("bad_message"));
 });
 
 test("an owner's proof names an owner", () => {

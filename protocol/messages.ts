@@ -79,7 +79,8 @@ const ownerProof = z.strictObject({
 });
 export type OwnerProof = z.output<typeof ownerProof>;
 
-const login = z.strictObject({
+/** What the logins of both roles have in common. */
+const loginFields = {
   type: z.literal("login"),
   protocol: z.int(),
   /** Identity key (worker) or payment key (client). */
@@ -88,14 +89,28 @@ const login = z.strictObject({
   address,
   time: unixSeconds,
   signature,
-  /** Only a worker's first link with a new (identity, owner) needs one. */
-  ownerProof: ownerProof.optional(),
-});
+};
 
+/** A payload of {@link SignedPayload} and the gateway's signature over its cell hash. */
 const voucher = z.strictObject({ boc: bytesField(undefined, 512), signature });
 export type SignedVoucher = z.output<typeof voucher>;
 
+/** A ChargeVoucher under both signatures: the client agreed to it, and the gateway cannot deny that it asked for it. */
+const countersignedVoucher = z.strictObject({
+  boc: bytesField(undefined, 512),
+  /** The client's. */
+  signature,
+  gatewaySignature: signature,
+});
+export type CountersignedVoucher = z.output<typeof countersignedVoucher>;
+
 // Client to gateway
+
+const clientLogin = z.strictObject({
+  ...loginFields,
+  /** The newest voucher this client countersigned here: a gateway that lost its own copy goes on from it. */
+  countersigned: countersignedVoucher.optional(),
+});
 
 const reserve = z.strictObject({
   type: z.literal("reserve"),
@@ -135,7 +150,7 @@ const dispute = z.strictObject({
 });
 
 const clientToGateway = z.discriminatedUnion("type", [
-  login,
+  clientLogin,
   reserve,
   release,
   hello,
@@ -151,8 +166,8 @@ const clientToGateway = z.discriminatedUnion("type", [
 const clientWelcome = z.strictObject({
   type: z.literal("welcome"),
   feeBps: z.int().min(0).max(10_000),
-  /** The newest voucher this client countersigned here, with its own signature, so that a client which lost its state can go on. */
-  countersigned: voucher.nullable(),
+  /** The newest voucher this client countersigned here, so that a client which lost its state can go on. */
+  countersigned: countersignedVoucher.nullable(),
 });
 const candidate = z.strictObject({
   workerId: hashHex,
@@ -211,6 +226,13 @@ const gatewayToClient = z.discriminatedUnion("type", [
 
 // Worker to gateway
 
+const workerLogin = z.strictObject({
+  ...loginFields,
+  /** Only a worker's first link with a new (identity, owner) needs one. */
+  ownerProof: ownerProof.optional(),
+  /** The newest voucher this worker has of the owner's channel here: a gateway that lost its own copy goes on from it. */
+  voucher: voucher.optional(),
+});
 const offer = z.strictObject({
   type: z.literal("offer"),
   id: requestId,
@@ -228,10 +250,18 @@ const receipt = z.strictObject({
   signature,
 });
 const voucherAck = z.strictObject({ type: z.literal("voucher_ack"), total: nanoton });
-const redeemRequest = z.strictObject({ type: z.literal("redeem_request"), maxDeduction: nanoton, signature });
+const redeemRequest = z.strictObject({
+  type: z.literal("redeem_request"),
+  /** Total of the newest voucher this worker has: what is redeemed is above it, and the request counts once. */
+  total: nanoton,
+  /** The most the gateway may keep of what the owner earned, for paying the fees of the redeem. */
+  maxDeduction: nanoton,
+  /** Over `redeemMessage`. */
+  signature,
+});
 
 const workerToGateway = z.discriminatedUnion("type", [
-  login,
+  workerLogin,
   offer,
   withdrawOffer,
   receipt,

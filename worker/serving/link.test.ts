@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { stringify, type GatewayToWorker, type MessageOf } from "../../protocol/index.ts";
+import {
+  parseWorkerToGateway,
+  stringify,
+  type GatewayToWorker,
+  type MessageOf,
+  type SignedVoucher,
+} from "../../protocol/index.ts";
 import { fakeClock } from "./clock.fake.ts";
 import { identityOf } from "./identity.ts";
 import { createLink } from "./link.ts";
@@ -9,7 +15,10 @@ import type { SocketEvents } from "./socket.ts";
 
 const KEY = new Uint8Array(32).fill(3);
 
-function linked({ random = 0.999 } = {}) {
+function linked({
+  random = 0.999,
+  newestVoucher = () => undefined,
+}: { random?: number; newestVoucher?: () => SignedVoucher | undefined } = {}) {
   const clock = fakeClock();
   const sockets: (SocketEvents & { sent: string[]; closed: boolean })[] = [];
   const events = { ready: 0, down: 0 };
@@ -19,6 +28,7 @@ function linked({ random = 0.999 } = {}) {
       identity: identityOf(new Uint8Array(32).fill(4)),
       owner: undefined,
       networkId: -3,
+      newestVoucher,
       clock,
       random: () => random,
       dial: (_url, handlers) => {
@@ -172,6 +182,22 @@ test("late words of an abandoned socket change nothing", () => {
   assert.equal(events.down, 0);
 });
 
+test("each login shows the newest voucher there is by then", () => {
+  const kept: SignedVoucher[] = [];
+  const { clock, challenge, current } = linked({ newestVoucher: () => kept.at(-1) });
+  const shown = (): SignedVoucher | undefined => {
+    const login = parseWorkerToGateway(current().sent[0] ?? "");
+    return login.type === "login" ? login.voucher : assert.fail(login.type);
+  };
+  challenge();
+  assert.equal(shown(), undefined);
+  kept.push({ boc: new Uint8Array(100), signature: new Uint8Array(64) });
+  current().onClose("cut");
+  clock.advance(60_000);
+  challenge();
+  assert.deepEqual(shown(), kept[0]);
+});
+
 test("a closed link is not dialled again", () => {
   const { clock, link, sockets, logIn, events } = linked();
   logIn();
@@ -183,8 +209,9 @@ test("a closed link is not dialled again", () => {
 
 for (const url of ["not a url", "ftp://127.0.0.1", "http://gateway.example", "ws://192.168.1.5:80"]) {
   test(`${url} is refused as the address of a gateway`, () => {
-    const options = { identity: identityOf(new Uint8Array(32)), owner: undefined, networkId: -3, clock: fakeClock() };
     const never = () => assert.fail("dialled");
+    const identity = identityOf(new Uint8Array(32));
+    const options = { identity, owner: undefined, networkId: -3, newestVoucher: never, clock: fakeClock() };
     const events = { onMessage: never, onReady: never, onBytes: never, onDown: never, onChange: never };
     assert.throws(() => createLink({ ...options, gateway: { url, key: KEY }, random: () => 0, dial: never }, events), {
       code: "bad_configuration",

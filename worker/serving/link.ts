@@ -14,6 +14,7 @@ import {
   type GatewayToWorker,
   type MessageOf,
   type OwnerProof,
+  type SignedVoucher,
   type WorkerToGateway,
 } from "../../protocol/index.ts";
 import { unixSeconds, type CancelTimer, type Clock } from "./clock.ts";
@@ -81,6 +82,8 @@ export interface LinkOptions {
   readonly identity: Identity;
   readonly owner: Owner | undefined;
   readonly networkId: number;
+  /** The newest voucher of this gateway: shown at each login, in case the gateway has lost its own copy. */
+  readonly newestVoucher: () => SignedVoucher | undefined;
   readonly clock: Clock;
   /** In [0, 1). */
   readonly random: () => number;
@@ -234,7 +237,7 @@ class GatewayLink implements Link {
   }
 
   #logIn(attempt: Attempt, challenge: MessageOf<GatewayToWorker, "challenge">): void {
-    const { clock, identity, owner } = this.#options;
+    const { clock, identity, owner, newestVoucher } = this.#options;
     if (attempt.phase !== "challenge") {
       this.#giveUp(attempt, "bad_login", "the gateway asked for a second login");
       return;
@@ -251,9 +254,19 @@ class GatewayLink implements Link {
     const signature = identity.sign(
       linkMessage({ role: "worker", gatewayKey: challenge.gatewayKey, nonce: challenge.nonce, time, address }),
     );
-    const login = { type: "login", protocol: PROTOCOL_VERSIONS.max, key: identity.publicKey, address, time, signature };
+    const voucher = newestVoucher();
+    const login: MessageOf<WorkerToGateway, "login"> = {
+      type: "login",
+      protocol: PROTOCOL_VERSIONS.max,
+      key: identity.publicKey,
+      address,
+      time,
+      signature,
+      ...(owner?.proof === undefined ? {} : { ownerProof: owner.proof }),
+      ...(voucher === undefined ? {} : { voucher }),
+    };
     attempt.phase = "welcome";
-    attempt.socket.send(stringify(owner?.proof === undefined ? login : { ...login, ownerProof: owner.proof }));
+    attempt.socket.send(stringify(login));
   }
 
   /** Signs for nobody but the gateway that was dialled, on the network this worker is for. */

@@ -203,7 +203,7 @@ class WorkerServing implements Serving {
     if (gateway === undefined) throw new RangeError("a keeper without a gateway");
     const tellProblem = (code: FailureCode, message: string): void => this.#onProblem(counterparty, code, message);
     const link = createLink(
-      { gateway, identity, owner, networkId, clock, random, dial },
+      { gateway, identity, owner, networkId, newestVoucher: () => vouchers.newest(), clock, random, dial },
       {
         onMessage: (message) => this.#onMessage(counterparty, message),
         onReady: () => publisher.publish(),
