@@ -60,7 +60,7 @@ const MAX_ERROR_CHARACTERS = 300;
 
 const envelope = z.object({
   ok: z.boolean(),
-  result: z.unknown(),
+  result: z.unknown().optional(),
   error: z.union([z.string(), z.object({ message: z.string() })]).optional(),
   code: z.int().optional(),
 });

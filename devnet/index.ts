@@ -16,6 +16,15 @@ import { DEVNET_NETWORK_ID, devnetAddress, devnetKey } from "./accounts.ts";
 import { ensurePracticeModel } from "./practice-model.ts";
 
 export { DEVNET_NETWORK_ID, devnetAddress, devnetKey } from "./accounts.ts";
+export {
+  startChain,
+  type BlockPace,
+  type ChainOptions,
+  type DevnetChain,
+  type DevnetNode,
+  type Fault,
+  type FaultType,
+} from "./chain.ts";
 export { ensureBenchmarkModel } from "./benchmark-model.ts";
 export { ensurePracticeModel } from "./practice-model.ts";
 
