@@ -193,18 +193,22 @@ class ToncenterReader implements ChainReader {
   }
 
   /** Undefined when the node no longer has them. */
-  async #page({ address, after, next, count }: PageRequest): Promise<Page | undefined> {
+  async #page(request: PageRequest): Promise<Page | undefined> {
+    // Most nodes keep some days; toncenter has others behind it that keep all, and asks them only when told to.
+    const result = (await this.#pageFrom(request, {})) ?? (await this.#pageFrom(request, { archival: true }));
+    if (result === undefined) return undefined;
+    return this.#linked(this.#read(answers.transactions, result, "transactions"), request);
+  }
+
+  async #pageFrom({ address, after, next, count }: PageRequest, where: { readonly archival?: true }): Promise<unknown> {
     const from = next === undefined ? {} : { lt: next.lt.toString(), hash: Buffer.from(next.hash).toString("hex") };
     const answer = await this.#node.ask({
       method: "getTransactions",
-      // Only archival nodes have what an account did some days ago, and a quiet account's newest may be that old.
-      params: { address, limit: count, to_lt: after.toString(), archival: true, ...from },
+      params: { address, limit: count, to_lt: after.toString(), ...from, ...where },
       isRepeatable: true,
-      isAnswer: (error) => next !== undefined && FORGOTTEN.test(error),
+      isAnswer: (error) => FORGOTTEN.test(error),
     });
-    if (answer.type === "error") return undefined;
-    const read = this.#read(answers.transactions, answer.result, "transactions");
-    return this.#linked(read, { address, after, next, count });
+    return answer.type === "error" ? undefined : answer.result;
   }
 
   /** Each names the one before, so nothing can be left out between them. */
