@@ -13,7 +13,7 @@ import type {
 import { readExternal } from "./external-message.ts";
 import { pause } from "./pace.ts";
 import * as answers from "./toncenter-answers.ts";
-import { ToncenterNode, type NodeOptions, type Question } from "./toncenter-node.ts";
+import { ToncenterNode, type NodeAnswer, type NodeOptions, type Question } from "./toncenter-node.ts";
 import { readTransaction } from "./transaction.ts";
 
 export interface ToncenterOptions extends NodeOptions {
@@ -195,20 +195,20 @@ class ToncenterReader implements ChainReader {
   /** Undefined when the node no longer has them. */
   async #page(request: PageRequest): Promise<Page | undefined> {
     // Most nodes keep some days; toncenter has others behind it that keep all, and asks them only when told to.
-    const result = (await this.#pageFrom(request, {})) ?? (await this.#pageFrom(request, { archival: true }));
-    if (result === undefined) return undefined;
-    return this.#linked(this.#read(answers.transactions, result, "transactions"), request);
+    const recent = await this.#pageFrom(request, {});
+    const answer = recent.type === "error" ? await this.#pageFrom(request, { archival: true }) : recent;
+    if (answer.type === "error") return undefined;
+    return this.#linked(this.#read(answers.transactions, answer.result, "transactions"), request);
   }
 
-  async #pageFrom({ address, after, next, count }: PageRequest, where: { readonly archival?: true }): Promise<unknown> {
+  #pageFrom({ address, after, next, count }: PageRequest, where: { readonly archival?: true }): Promise<NodeAnswer> {
     const from = next === undefined ? {} : { lt: next.lt.toString(), hash: Buffer.from(next.hash).toString("hex") };
-    const answer = await this.#node.ask({
+    return this.#node.ask({
       method: "getTransactions",
       params: { address, limit: count, to_lt: after.toString(), ...from, ...where },
       isRepeatable: true,
       isAnswer: (error) => FORGOTTEN.test(error),
     });
-    return answer.type === "error" ? undefined : answer.result;
   }
 
   /** Each names the one before, so nothing can be left out between them. */
