@@ -15,22 +15,16 @@ import {
   type SignedReceipt,
   type SignedVoucher,
 } from "../protocol/index.ts";
+import { coveredBy, isCountersignable, isDisputable } from "./agreements.ts";
 import type { Channels } from "./channels.ts";
 import type { Clock } from "./clock.ts";
-import type { ChargeEntry, Entry } from "./entries.ts";
+import type { AdoptChargeEntry, ChargeEntry, ClientPayer, Entry } from "./entries.ts";
 import type { Journal } from "./journal.ts";
-import {
-  clientBook,
-  isCountersignable,
-  isDisputable,
-  NOTHING,
-  type ChargeRecord,
-  type ClientBook,
-  type Position,
-} from "./ledger.ts";
+import { clientBook, NOTHING, type ChargeRecord, type ClientBook, type Position } from "./books.ts";
 import type { Link } from "./link.ts";
 import { disputedUsage } from "./metering.ts";
 import { isSignedBy, type PublicKey, type Signer } from "./signatures.ts";
+import { Sponsoring, type Sponsorship } from "./sponsoring.ts";
 
 /**
  * From a metered receipt to the client's signature and the worker's voucher. What is sent follows from what is written;
@@ -77,6 +71,8 @@ interface Telling {
   toldRow: number;
   /** Disputes being written: until then nobody may see totals that rest on them. */
   disputesUnderWay: number;
+  /** The chain has seen vouchers up to here that this ledger does not know: nothing is signed at or under it. */
+  chainFloor: Nanoton;
 }
 
 export class Charging {
@@ -86,9 +82,12 @@ export class Charging {
   readonly #trialCharges = new Map<Link, SignedReceipt[]>();
   /** Unsettled charges by the time they were written. */
   #silent: { readonly record: ChargeRecord; readonly at: number }[] = [];
+  readonly #sponsoring: Sponsoring;
 
   constructor(options: ChargingOptions) {
     this.#options = options;
+    const { journal, signer, networkId } = options;
+    this.#sponsoring = new Sponsoring({ ledger: journal.ledger, gatewayKey: signer.publicKey, networkId });
     for (const [channel, book] of options.journal.ledger.clients) {
       if (book.uncountersigned.length === 0) continue;
       const telling = this.#telling(channel);
@@ -101,7 +100,7 @@ export class Charging {
   }
 
   /** Books a metered receipt; the client hears of it when it is written. */
-  book(entry: ChargeEntry, origin: Link): void {
+  book(entry: ChargeEntry & { readonly payer: ClientPayer }, origin: Link): void {
     const { journal } = this.#options;
     if ("trial" in entry.payer) {
       // Nobody will sign for it: the earning is promised at once.
@@ -145,19 +144,48 @@ export class Charging {
     const voucher = telling.sent.find((sent) => sent.total === total);
     if (voucher === undefined || !isSignedBy(key, voucher.hash, signature)) return "bad_message";
     if (!isCountersignable(book, voucher)) return "bad_message";
-    const covered = book.uncountersigned.slice(
-      0,
-      1 + book.uncountersigned.findIndex((one) => one.row === voucher.through),
-    );
+    this.agreed(channel, { total, through: voucher.through, signature });
+    return undefined;
+  }
+
+  /** The client signed the total that stands after the charge in row `through`; its signature was checked. */
+  agreed(
+    channel: RawAddress,
+    agreed: { readonly total: Nanoton; readonly through: number; readonly signature: Uint8Array },
+  ): void {
+    const telling = this.#telling(channel);
+    const { total, through, signature } = agreed;
     const at = this.#options.clock.unixMs();
-    const rows = covered.filter((record) => !record.isSettled).map((record) => record.row);
-    const entries: Entry[] = [{ type: "countersign", at, channel, total, through: voucher.through, signature }];
-    if (rows.length > 0) entries.push({ type: "settle", at, rows });
-    this.#options.journal.append(entries);
+    this.#settle(coveredBy(this.#book(channel), through), [
+      { type: "countersign", at, channel, total, through, signature },
+    ]);
     telling.sent = telling.sent.filter((sent) => sent.total > total);
     if (telling.outstanding !== undefined && telling.outstanding.total <= total) telling.outstanding = undefined;
     this.#sendNext(telling);
-    return undefined;
+  }
+
+  /** The client had agreed to a total that this ledger lost: everything goes on from there. */
+  adopted(adopted: Omit<AdoptChargeEntry, "type" | "at" | "signedTotal">): void {
+    const { channel, through } = adopted;
+    const telling = this.#telling(channel);
+    const { signedTotal } = telling;
+    const at = this.#options.clock.unixMs();
+    const covered = through === 0 ? [] : coveredBy(this.#book(channel), through);
+    this.#settle(covered, [{ type: "adopt_charge", at, signedTotal, ...adopted }]);
+    telling.sent = [];
+    telling.outstanding = undefined;
+    telling.toldRow = 0;
+    this.#sendNext(telling);
+  }
+
+  /** What is signed for a total of a client's channel. */
+  hashOf(channel: RawAddress, position: Position): Uint8Array {
+    return payloadHash(this.#chargeVoucher(channel, position));
+  }
+
+  /** The owner's next earnings pay for a redeem, if the worker allowed it. @returns the code of a refusal. */
+  sponsor(sponsorship: Sponsorship): FailureCode | undefined {
+    return this.#sponsoring.add(sponsorship);
   }
 
   /** @returns the code of a refusal. */
@@ -255,8 +283,22 @@ export class Charging {
   #settleSilent(now: number): void {
     const due = this.#silent.findIndex(({ at }) => now - at < ANSWER_MS);
     const waited = due === -1 ? this.#silent.splice(0) : this.#silent.splice(0, due);
-    const rows = waited.filter(({ record }) => !record.isSettled).map(({ record }) => record.row);
-    if (rows.length > 0) this.#options.journal.append([{ type: "settle", at: this.#options.clock.unixMs(), rows }]);
+    if (waited.length > 0) this.#settle(waited.map(({ record }) => record));
+  }
+
+  /** Promises what these charges earned, unless it is promised already. */
+  #settle(records: readonly ChargeRecord[], first: readonly Entry[] = []): void {
+    const { journal, clock } = this.#options;
+    const unsettled = records.filter((record) => !record.isSettled);
+    const settlements = this.#sponsoring.settlements(unsettled, clock.unixMs());
+    const entries = [...first, ...settlements.map(({ entry }) => entry)];
+    if (entries.length === 0) return;
+    const applied = journal.append(entries, () => {
+      settlements.forEach(({ sponsorship }, at) => {
+        const position = applied[first.length + at]?.promised.get(sponsorship?.owner ?? "");
+        if (position !== undefined) sponsorship?.ready(this.payoutVoucher(sponsorship.owner, position));
+      });
+    });
   }
 
   /**
@@ -271,7 +313,8 @@ export class Charging {
     const last = batch.at(-1);
     if (link === undefined || last === undefined || last.row <= telling.toldRow) return;
     const total = totalAfter(book, batch);
-    if (total <= book.signedFloor) return;
+    this.#lookAtChain(telling, book);
+    if (total <= book.signedFloor || total <= telling.chainFloor) return;
     const voucher = this.#chargeVoucher(telling.channel, { total, chain: last.chain });
     const hash = payloadHash(voucher);
     telling.outstanding = { total, through: last.row, hash, sentAt: this.#options.clock.steadyMs(), link };
@@ -285,6 +328,14 @@ export class Charging {
       receipts: batch.map((record) => receiptOf(record.entry)),
       voucher: { boc: encodePayload(voucher), signature: this.#options.signer.sign(hash) },
     });
+  }
+
+  /** A channel that was charged more on chain than here was signed for by a life of this gateway that is lost. */
+  #lookAtChain(telling: Telling, book: ClientBook): void {
+    const view = this.#options.channels.clientChannel(telling.channel);
+    if (view === undefined) return;
+    const seen = view.charged > view.acked ? view.charged : view.acked;
+    if (seen > book.total) telling.chainFloor = seen;
   }
 
   #chargeVoucher(channel: RawAddress, position: Position): ChargeVoucher {
@@ -309,6 +360,7 @@ export class Charging {
       writtenRow: 0,
       toldRow: 0,
       disputesUnderWay: 0,
+      chainFloor: 0n,
     };
     this.#tellings.set(channel, made);
     return made;

@@ -15,11 +15,11 @@ import {
 import type { Channels, ClientChannelView } from "./channels.ts";
 import type { Charging } from "./charging.ts";
 import { unixSeconds, type Clock } from "./clock.ts";
-import type { ChargeEntry } from "./entries.ts";
+import type { ClientPayer } from "./entries.ts";
 import { addressBlock, refusalByCredit, refusalByTrial } from "./exposure.ts";
 import { Hello, type HelloEnd } from "./hello.ts";
 import type { Journal } from "./journal.ts";
-import { dayOf, emptyBook, openDisputes, uncountersignedTotal } from "./ledger.ts";
+import { dayOf, emptyBook, openDisputes, uncountersignedTotal } from "./books.ts";
 import type { Limits } from "./limits.ts";
 import type { Link } from "./link.ts";
 import { highestAsk, type Matched, type Reason } from "./matching.ts";
@@ -52,7 +52,7 @@ export interface ClientPeer {
   readonly key: PublicKey;
   /** Its channel, or empty on trial. */
   readonly channel: RawAddress;
-  readonly payer: ChargeEntry["payer"];
+  readonly payer: ClientPayer;
 }
 
 type Reserve = MessageOf<ClientToGateway, "reserve">;

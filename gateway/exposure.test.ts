@@ -40,6 +40,21 @@ test("what was charged on chain has left the balance and is not counted twice", 
   assert.equal(refusalByCredit(exposure({ channel: rich, hold: 300n, countersigned: 700n })), undefined);
 });
 
+test("what the chain charged before a countersignature came is spent once, not twice", () => {
+  const rich = channel({ creditLimit: 5000n, balance: 300n, charged: 700n });
+  const ahead = { channel: rich, countersigned: 500n, uncountersigned: 200n };
+  assert.equal(refusalByCredit(exposure({ ...ahead, hold: 300n })), undefined);
+  assert.equal(refusalByCredit(exposure({ ...ahead, hold: 301n })), "payment_required");
+});
+
+test("what the chain has seen charged or agreed to beyond this ledger is spent", () => {
+  for (const seen of [{ charged: 700n, balance: 300n }, { acked: 700n }]) {
+    const rich = channel({ creditLimit: 5000n, ...seen });
+    assert.equal(refusalByCredit(exposure({ channel: rich, hold: 300n, countersigned: 100n })), undefined);
+    assert.equal(refusalByCredit(exposure({ channel: rich, hold: 301n, countersigned: 100n })), "payment_required");
+  }
+});
+
 test("a channel that is not seen open, or is closing, has no credit", () => {
   assert.equal(refusalByCredit(exposure({ channel: undefined, hold: 1n })), "payment_required");
   assert.equal(refusalByCredit(exposure({ channel: channel({ isClosing: true }), hold: 1n })), "payment_required");

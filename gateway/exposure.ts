@@ -23,10 +23,14 @@ export function refusalByCredit(exposure: ChannelExposure): FailureCode | undefi
   const { channel } = exposure;
   if (channel === undefined || channel.isClosing) return "payment_required";
   if (exposure.openDisputes > MOST_OPEN_DISPUTES) return "payment_required";
-  const unspent = channel.balance + channel.charged - exposure.countersigned;
-  const credit = unspent < channel.creditLimit ? unspent : channel.creditLimit;
   const wanted = exposure.openHolds + exposure.uncountersigned + exposure.hold;
-  return wanted <= credit ? undefined : "payment_required";
+  if (wanted > channel.creditLimit) return "payment_required";
+  // The chain may have seen more than this ledger knows of, when that is older: it is spent all the same.
+  const { charged, acked } = channel;
+  const here = exposure.countersigned + exposure.uncountersigned;
+  const spent = [charged, acked, here].reduce((most, total) => (total > most ? total : most));
+  const left = channel.balance + charged - spent;
+  return exposure.openHolds + exposure.hold <= left ? undefined : "payment_required";
 }
 
 export interface TrialExposure {

@@ -13,6 +13,7 @@ import {
   servingWorker,
   type FakeClient,
   type FakeWorker,
+  type LoginOverrides,
   type ServeOverrides,
 } from "./peers.fake.ts";
 import { signerFromSeed } from "./signatures.ts";
@@ -28,8 +29,8 @@ export interface Scene {
   readonly store: FakeStore;
   /** A client whose channel is open. */
   client(channel?: Partial<ClientChannelView>): Promise<FakeClient>;
-  /** The same client on a new link. */
-  again(client: FakeClient): Promise<FakeClient>;
+  /** The same client on a new link; the welcome is left to be read. */
+  again(client: FakeClient, overrides?: LoginOverrides): Promise<FakeClient>;
   trialClient(): Promise<FakeClient>;
   /** A worker that serves {@link ROOT}. */
   worker(overrides?: ServeOverrides): Promise<FakeWorker>;
@@ -37,6 +38,8 @@ export interface Scene {
   idleWorker(overrides?: ServeOverrides): Promise<FakeWorker>;
   /** Closes the gateway and starts it again over the same folder. */
   restart(): Promise<void>;
+  /** The same with a ledger that ends after so many rows, as an older copy of it does. */
+  forget(rows: number): Promise<void>;
 }
 
 /** The system's clocks, moved. */
@@ -76,8 +79,8 @@ export async function scene(test: TestContext, options: Partial<GatewayOptions> 
     peers.push(peer);
     return peer;
   };
-  const dial = async (seed: Uint8Array, address: string): Promise<FakeClient> => {
-    const client = kept(await dialClient(gateway, { seed, address }));
+  const dial = async (seed: Uint8Array, address: string, overrides: LoginOverrides = {}): Promise<FakeClient> => {
+    const client = kept(await dialClient(gateway, { seed, address, ...overrides }));
     seeds.set(client.signer.publicKey.join(), seed);
     return client;
   };
@@ -105,7 +108,8 @@ export async function scene(test: TestContext, options: Partial<GatewayOptions> 
       await client.next("welcome");
       return client;
     },
-    again: (client) => dial(seeds.get(client.signer.publicKey.join()) ?? randomBytes(32), client.channel),
+    again: (client, overrides) =>
+      dial(seeds.get(client.signer.publicKey.join()) ?? randomBytes(32), client.channel, overrides),
     async trialClient() {
       const client = await dial(randomBytes(32), "");
       await client.next("welcome");
@@ -115,6 +119,11 @@ export async function scene(test: TestContext, options: Partial<GatewayOptions> 
     idleWorker: async (overrides = {}) => kept(await dialWorker(gateway, namedOwner(overrides))),
     async restart() {
       await gateway.close();
+      gateway = await start();
+    },
+    async forget(rows) {
+      await gateway.close();
+      store.rows.splice(rows);
       gateway = await start();
     },
   };

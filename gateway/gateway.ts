@@ -15,13 +15,14 @@ import {
   type Tier,
 } from "../protocol/index.ts";
 import type { Channels } from "./channels.ts";
+import { Adopting } from "./adopting.ts";
 import { Charging } from "./charging.ts";
 import { Clients } from "./clients.ts";
 import { SYSTEM_CLOCK, unixSeconds, type Clock } from "./clock.ts";
 import { openDoor, type Admitted, type Door, type Newcomer } from "./door.ts";
 import { Documents } from "./documents.ts";
 import { openJournal, type Journal, type JournalEvents } from "./journal.ts";
-import { NOTHING, type LedgerSums } from "./ledger.ts";
+import { NOTHING, type LedgerSums } from "./books.ts";
 import { LIMITS, type Limits } from "./limits.ts";
 import { failureOf, type Link } from "./link.ts";
 import type { ClientLogin, WorkerLogin } from "./login.ts";
@@ -126,6 +127,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 interface House {
   readonly journal: Journal;
   readonly charging: Charging;
+  readonly adopting: Adopting;
   readonly documents: Documents;
   readonly pool: Pool;
   readonly reservations: Reservations;
@@ -154,6 +156,7 @@ async function furnish(options: GatewayOptions, signer: Signer): Promise<House> 
       log(code === undefined ? "the ledger can be written again" : `the ledger cannot be written: ${code}`),
   });
   const charging = new Charging({ journal, signer, networkId, channels, clock });
+  const adopting = new Adopting({ journal, charging, channels, signer, networkId, clock, log });
   const documents = new Documents(limits.documentBytes);
   const pool = new Pool();
   const reservations = new Reservations();
@@ -175,6 +178,7 @@ async function furnish(options: GatewayOptions, signer: Signer): Promise<House> 
   const house: House = {
     journal,
     charging,
+    adopting,
     documents,
     pool,
     reservations,
@@ -246,7 +250,8 @@ function newClient(house: House, text: string): Newcomer | undefined {
 }
 
 async function admitWorker(house: House, link: Link, login: WorkerLogin, key: PublicKey): Promise<Admitted> {
-  const { workers } = house;
+  const { workers, adopting } = house;
+  if (login.voucher !== undefined) await adopting.ofWorker(login.address, login.voucher);
   const peer = await workers.login(link, login, key, workerIdOf(key.bytes));
   return {
     // An owner that has just been named is told of its voucher only when that is written.
@@ -257,7 +262,8 @@ async function admitWorker(house: House, link: Link, login: WorkerLogin, key: Pu
 }
 
 function admitClient(house: House, link: Link, login: ClientLogin, key: PublicKey): Admitted {
-  const { clients } = house;
+  const { clients, adopting } = house;
+  if (login.countersigned !== undefined) adopting.ofClient(login.address, key, login.countersigned);
   const peer = clients.login(link, key, login.address);
   return {
     welcome: () => clients.welcome(peer),

@@ -3,7 +3,7 @@ import { test, type TestContext } from "node:test";
 import { chargeFor, type FailureCode, type RawAddress } from "../protocol/index.ts";
 import { encodeEntry, type ChargeEntry, type Entry } from "./entries.ts";
 import { openJournal, type Journal } from "./journal.ts";
-import type { Position } from "./ledger.ts";
+import type { Position } from "./books.ts";
 import { fakeStore, type FakeStore } from "./store.fake.ts";
 
 const OWNER = `0:${"0a".repeat(32)}`;

@@ -1,17 +1,21 @@
 import { codeOf, type FailureCode, type RawAddress } from "../protocol/index.ts";
 import { encodeEntry, parseEntry, type Entry } from "./entries.ts";
-import { applyEntry, checkConservation, emptyLedger, type Applied, type Ledger, type Position } from "./ledger.ts";
+import { checkConservation, emptyLedger, type Applied, type Ledger, type OwnerBook } from "./books.ts";
+import { applyEntry } from "./ledger.ts";
 import type { Store } from "./store.ts";
 
 /** The ledger and its store as one: an entry counts at once, and is spoken of only when it is written. */
 export interface Journal {
   readonly ledger: Ledger;
+  /** How many rows there were when it was opened. */
+  readonly openedRows: number;
   /** Why nothing can be written at the moment; undefined while all is well. */
   readonly trouble: FailureCode | undefined;
   /**
    * Adds entries that are written together or not at all. `written` is called after the commit, in the order of appends.
    *
    * @throws {Failure} `storage_failed` when an entry does not follow from the ledger; entries before it stay.
+   * @throws {RangeError} for an entry that no row can hold: then nothing has changed.
    */
   append(entries: readonly Entry[], written?: () => void): readonly Applied[];
   /** Resolves when everything appended so far is written. */
@@ -21,7 +25,7 @@ export interface Journal {
 
 export interface JournalEvents {
   /** After each commit: owners whose promise grew in it, each at its newest written position. */
-  committed(promised: ReadonlyMap<RawAddress, Position>): void;
+  committed(promised: ReadonlyMap<RawAddress, OwnerBook>): void;
   /** Writing failed, or works again (undefined). */
   trouble(code: FailureCode | undefined): void;
   /** What was to be done after a commit threw; the commit stands. */
@@ -34,21 +38,22 @@ const GROUP_ROWS = 256;
 const RETRY_MS = 250;
 
 interface Pending {
-  readonly rows: readonly string[];
+  readonly rows: readonly Uint8Array[];
   readonly written: (() => void) | undefined;
-  readonly promised: readonly ReadonlyMap<RawAddress, Position>[];
+  readonly promised: readonly ReadonlyMap<RawAddress, OwnerBook>[];
 }
 
 /** Loads the ledger and checks it. @throws {Failure} `storage_failed`. */
 export async function openJournal(store: Store, events: JournalEvents): Promise<Journal> {
   const ledger = emptyLedger();
-  await store.load((text) => applyEntry(ledger, parseEntry(text)));
+  await store.load((row) => applyEntry(ledger, parseEntry(row)));
   checkConservation(ledger);
   return new GroupCommit(ledger, store, events);
 }
 
 class GroupCommit implements Journal {
   readonly ledger: Ledger;
+  readonly openedRows: number;
   trouble: FailureCode | undefined;
   readonly #store: Store;
   readonly #events: JournalEvents;
@@ -60,20 +65,21 @@ class GroupCommit implements Journal {
 
   constructor(ledger: Ledger, store: Store, events: JournalEvents) {
     this.ledger = ledger;
+    this.openedRows = ledger.rows;
     this.#store = store;
     this.#events = events;
   }
 
   append(entries: readonly Entry[], written?: () => void): readonly Applied[] {
-    const rows: string[] = [];
+    // What no row can hold must not count either.
+    const rows = entries.map(encodeEntry);
     const applied: Applied[] = [];
     try {
-      for (const entry of entries) {
-        applied.push(applyEntry(this.ledger, entry));
-        rows.push(encodeEntry(entry));
-      }
+      for (const entry of entries) applied.push(applyEntry(this.ledger, entry));
     } finally {
-      if (rows.length > 0) this.#enqueue({ rows, written, promised: applied.map((one) => one.promised) });
+      const followed = rows.slice(0, applied.length);
+      const promised = applied.map((one) => one.promised);
+      if (followed.length > 0) this.#enqueue({ rows: followed, written, promised });
     }
     return applied;
   }
@@ -134,7 +140,7 @@ class GroupCommit implements Journal {
   }
 
   #tell(group: readonly Pending[]): void {
-    const promised = new Map<RawAddress, Position>();
+    const promised = new Map<RawAddress, OwnerBook>();
     for (const pending of group) {
       for (const positions of pending.promised)
         for (const [owner, position] of positions) promised.set(owner, position);

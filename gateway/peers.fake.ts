@@ -25,6 +25,7 @@ import {
   workerIdOf,
   type ChargeVoucher,
   type ClientToGateway,
+  type CountersignedVoucher,
   type FinishReason,
   type FrameType,
   type GatewayToClient,
@@ -141,6 +142,10 @@ export interface LoginOverrides {
   readonly ownerProof?: OwnerProof;
   /** Signs over this instead of the gateway's nonce. */
   readonly nonce?: Uint8Array;
+  /** What a worker shows. */
+  readonly voucher?: SignedVoucher;
+  /** What a client shows. */
+  readonly countersigned?: CountersignedVoucher;
 }
 
 export type Keyed<In extends Incoming> = RawPeer<In> & { readonly signer: Signer };
@@ -170,7 +175,7 @@ async function answerChallenge<In extends Incoming>(
 ): Promise<void> {
   const { gatewayKey, nonce } = (await peer.next("challenge")) as MessageOf<GatewayToClient, "challenge">;
   const time = overrides.time ?? Math.floor(Date.now() / 1000);
-  const address = overrides.address ?? "";
+  const { address = "", ownerProof, voucher, countersigned } = overrides;
   const message = linkMessage({ role, gatewayKey, nonce: overrides.nonce ?? nonce, time, address });
   peer.send({
     type: "login",
@@ -179,7 +184,9 @@ async function answerChallenge<In extends Incoming>(
     address,
     time,
     signature: signer.sign(message),
-    ...(overrides.ownerProof === undefined ? {} : { ownerProof: overrides.ownerProof }),
+    ...(ownerProof === undefined ? {} : { ownerProof }),
+    ...(voucher === undefined ? {} : { voucher }),
+    ...(countersigned === undefined ? {} : { countersigned }),
   });
 }
 
@@ -195,7 +202,8 @@ export interface ServeOverrides extends LoginOverrides {
 /** A worker that has put its evidence and whose offer was accepted. */
 export async function servingWorker(gateway: Dialled, overrides: ServeOverrides = {}): Promise<FakeWorker> {
   const worker = await dialWorker(gateway, overrides);
-  if (overrides.keepWelcome !== true) await worker.next("welcome");
+  const welcome = await worker.next("welcome");
+  if (overrides.keepWelcome === true) worker.received.unshift(welcome);
   await offer(worker, overrides);
   await worker.next("offer_accepted");
   return worker;

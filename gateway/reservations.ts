@@ -1,14 +1,14 @@
 import type { FailureCode, Nanoton } from "../protocol/index.ts";
 import type { Link } from "./link.ts";
 import type { OfferTerms } from "./pool.ts";
-import type { ChargeEntry } from "./entries.ts";
+import type { ClientPayer } from "./entries.ts";
 
 /** Holds live in memory: a crash forgets them, and nobody was charged (NETWORK §7). */
 
 /** Who pays, and the credit that is held. One per channel, or per trial key. */
 export interface Account {
   readonly key: string;
-  readonly payer: ChargeEntry["payer"];
+  readonly payer: ClientPayer;
   openHolds: Nanoton;
   heldTokens: number;
   /** Reservations whose stream has not begun. */
@@ -52,7 +52,7 @@ export class Reservations {
     return this.#trialHolds;
   }
 
-  account(payer: ChargeEntry["payer"]): Account {
+  account(payer: ClientPayer): Account {
     const key = "trial" in payer ? `trial ${payer.trial}` : payer.channel;
     return this.#accounts.get(key) ?? { key, payer, openHolds: 0n, heldTokens: 0, waiting: 0 };
   }

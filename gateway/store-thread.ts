@@ -12,7 +12,7 @@ const { path, maxBytes } = workerData as SqliteStoreOptions;
 const database = new DatabaseSync(path);
 // FULL, so that a commit that returned survives a power cut as well as a kill.
 database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA locking_mode = EXCLUSIVE");
-database.exec("CREATE TABLE IF NOT EXISTS rows (row INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT");
+database.exec("CREATE TABLE IF NOT EXISTS rows (row INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT");
 if (maxBytes !== undefined) limit(maxBytes);
 const insert = database.prepare("INSERT INTO rows (body) VALUES (?)");
 const select = database.prepare("SELECT body FROM rows WHERE row > ? ORDER BY row LIMIT ?");
@@ -34,10 +34,10 @@ function answerTo(request: StoreRequest): StoreAnswer {
   }
 }
 
-function perform(request: StoreRequest): readonly string[] {
+function perform(request: StoreRequest): readonly Uint8Array[] {
   switch (request.type) {
     case "load":
-      return select.all(request.after, PAGE_ROWS).map((row) => String(row.body));
+      return select.all(request.after, PAGE_ROWS).map((row) => row.body as Uint8Array);
     case "append":
       append(request.rows);
       return [];
@@ -50,7 +50,7 @@ function perform(request: StoreRequest): readonly string[] {
   }
 }
 
-function append(rows: readonly string[]): void {
+function append(rows: readonly Uint8Array[]): void {
   database.exec("BEGIN IMMEDIATE");
   try {
     for (const body of rows) insert.run(body);

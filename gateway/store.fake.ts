@@ -3,7 +3,7 @@ import type { Store } from "./store.ts";
 
 /** A store in memory that can be told to fail, and waits to be told when to commit. */
 export interface FakeStore extends Store {
-  readonly rows: string[];
+  readonly rows: Uint8Array[];
   /** How many appends were tried. */
   readonly appends: number;
   /** Undefined: writes work. */
@@ -13,7 +13,7 @@ export interface FakeStore extends Store {
   commit(): void;
 }
 
-export function fakeStore(rows: string[] = []): FakeStore {
+export function fakeStore(rows: Uint8Array[] = []): FakeStore {
   let failure: FailureCode | undefined;
   let isHeld = false;
   let appends = 0;
@@ -34,7 +34,7 @@ export function fakeStore(rows: string[] = []): FakeStore {
       release();
     },
     async load(row) {
-      for (const text of rows) row(text);
+      for (const bytes of rows) row(bytes);
     },
     async append(added) {
       appends++;

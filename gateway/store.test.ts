@@ -19,15 +19,19 @@ async function open(t: TestContext, path: string, maxBytes?: number): Promise<Sq
 
 async function all(store: SqliteStore): Promise<string[]> {
   const rows: string[] = [];
-  await store.load((row) => rows.push(row));
+  await store.load((row) => rows.push(Buffer.from(row).toString()));
   return rows;
+}
+
+function rowsOf(...texts: readonly string[]): Uint8Array[] {
+  return texts.map((text) => new Uint8Array(Buffer.from(text)));
 }
 
 test("rows come back in order after the file is opened again", async (t) => {
   const path = join(folder(t), "ledger.sqlite");
   const store = await open(t, path);
-  await store.append(["a", "b"]);
-  await store.append(["c"]);
+  await store.append(rowsOf("a", "b"));
+  await store.append(rowsOf("c"));
   await store.close();
   assert.deepEqual(await all(await open(t, path)), ["a", "b", "c"]);
 });
@@ -35,14 +39,14 @@ test("rows come back in order after the file is opened again", async (t) => {
 test("more rows than one page holds come back, each once", async (t) => {
   const store = await open(t, join(folder(t), "ledger.sqlite"));
   const rows = Array.from({ length: 9000 }, (_, i) => `row ${i}`);
-  await store.append(rows);
+  await store.append(rowsOf(...rows));
   assert.deepEqual(await all(store), rows);
 });
 
 test("a full disk is disk_full, leaves nothing of the batch behind, and is forgotten once there is room", async (t) => {
   const store = await open(t, join(folder(t), "ledger.sqlite"), 64 * 1024);
-  await store.append(["first"]);
-  const big = Array.from({ length: 100 }, (_, i) => `${i}${"x".repeat(1000)}`);
+  await store.append(rowsOf("first"));
+  const big = rowsOf(...Array.from({ length: 100 }, (_, i) => `${i}${"x".repeat(1000)}`));
   await assert.rejects(store.append(big), { code: "disk_full" });
   assert.deepEqual(await all(store), ["first"]);
   await store.limit(10 * 1024 * 1024);
@@ -59,12 +63,12 @@ test("a file that is not a database is storage_failed, not a crash", async (t) =
 test("a ledger that another gateway holds open is storage_failed", async (t) => {
   const path = join(folder(t), "ledger.sqlite");
   const store = await open(t, path);
-  await store.append(["mine"]);
+  await store.append(rowsOf("mine"));
   await assert.rejects(openSqliteStore({ path }), { code: "storage_failed" });
 });
 
 test("a closed store refuses", async (t) => {
   const store = await open(t, join(folder(t), "ledger.sqlite"));
   await store.close();
-  await assert.rejects(store.append(["late"]), { code: "storage_failed" });
+  await assert.rejects(store.append(rowsOf("late")), { code: "storage_failed" });
 });

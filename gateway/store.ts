@@ -4,9 +4,9 @@ import { Failure, isFailureCode } from "../protocol/index.ts";
 /** Rows that are only added, each kept before its promise resolves. The port the journal needs. */
 export interface Store {
   /** Calls `row` for every stored row in order, then resolves. @throws {Failure} `storage_failed`. */
-  load(row: (text: string) => void): Promise<void>;
+  load(row: (bytes: Uint8Array) => void): Promise<void>;
   /** All of the rows or none. @throws {Failure} `disk_full` or `storage_failed`; the same rows may be tried again. */
-  append(rows: readonly string[]): Promise<void>;
+  append(rows: readonly Uint8Array[]): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -20,12 +20,12 @@ export interface SqliteStoreOptions {
 /** What crosses to the store's thread and back. */
 export type StoreRequest =
   | { readonly id: number; readonly type: "load"; readonly after: number }
-  | { readonly id: number; readonly type: "append"; readonly rows: readonly string[] }
+  | { readonly id: number; readonly type: "append"; readonly rows: readonly Uint8Array[] }
   | { readonly id: number; readonly type: "limit"; readonly maxBytes: number }
   | { readonly id: number; readonly type: "close" };
 
 export type StoreAnswer =
-  | { readonly id: number; readonly ok: true; readonly rows: readonly string[] }
+  | { readonly id: number; readonly ok: true; readonly rows: readonly Uint8Array[] }
   | { readonly id: number; readonly ok: false; readonly code: string; readonly message: string };
 
 export interface SqliteStore extends Store {
@@ -43,7 +43,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
   const waiting = new Map<number, (answer: StoreAnswer) => void>();
   let ids = 0;
   let isGone = false;
-  const ask = (request: StoreRequestBody): Promise<readonly string[]> =>
+  const ask = (request: StoreRequestBody): Promise<readonly Uint8Array[]> =>
     new Promise((resolve, reject) => {
       if (isGone) return reject(new Failure("storage_failed", "the store is closed"));
       const id = ++ids;
@@ -70,7 +70,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
       let loaded = 0;
       for (;;) {
         const page = await ask({ type: "load", after: loaded });
-        for (const text of page) row(text);
+        for (const bytes of page) row(bytes);
         loaded += page.length;
         if (page.length === 0) return;
       }

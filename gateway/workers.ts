@@ -17,7 +17,7 @@ import type { Charging } from "./charging.ts";
 import { unixSeconds, type Clock } from "./clock.ts";
 import type { Documents } from "./documents.ts";
 import type { Journal } from "./journal.ts";
-import { hasProved, type Position } from "./ledger.ts";
+import { hasProved, isSignable, type Position } from "./books.ts";
 import { failureOf, type Link } from "./link.ts";
 import { RateLimit, UNNAMED_LIMIT, type Limits } from "./limits.ts";
 import type { WorkerLogin } from "./login.ts";
@@ -124,7 +124,7 @@ export class Workers {
 
   constructor(options: WorkersOptions) {
     this.#options = options;
-    this.#promised = new Map(options.journal.ledger.owners);
+    this.#promised = new Map([...options.journal.ledger.owners].filter(([, book]) => isSignable(book)));
   }
 
   get size(): number {

@@ -217,14 +217,14 @@ export const FAULTS: readonly Fault[] = [
     why: "the hold of the request itself is forgotten, so credit can be overdrawn",
   },
   {
-    file: "gateway/ledger.ts",
-    find: "if (entry.signedTotal > book.signedFloor) book.signedFloor = entry.signedTotal;",
+    file: "gateway/agreements.ts",
+    find: "if (signed > book.signedFloor) book.signedFloor = signed;",
     replace: "",
     tests: ["gateway/ledger.test.ts"],
     why: "after a dispute a total is signed a second time, over other receipts",
   },
   {
-    file: "gateway/ledger.ts",
+    file: "gateway/books.ts",
     find: 'refuseUnless(charges === ledger.sums.charges, "client totals are not the charges");',
     replace: "",
     tests: ["gateway/ledger.test.ts"],
