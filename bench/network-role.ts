@@ -1,23 +1,31 @@
 /** One role of the network in a process of its own, started by `bench/network.ts` and told what to be. */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { createClient, serveOpenAi } from "../client/index.ts";
-import { localChannels, startGateway } from "../gateway/index.ts";
-import { DEVNET_NETWORK_ID, devnetAddress, devnetKey } from "../devnet/index.ts";
 import { DEMO_POLICY, type PriceSheet } from "../protocol/index.ts";
-import { startWorker, type EnginePlan } from "../worker/index.ts";
-import { stampingEngine } from "./stamping-engine.ts";
+import type { EnginePlan } from "../worker/index.ts";
 
 /** Sent once, first. */
-export type RoleOrder =
-  | { readonly role: "gateway"; readonly folder: string }
-  | {
-      readonly role: "worker";
-      readonly folder: string;
-      readonly gatewayUrl: string;
-      readonly plan: EnginePlan | undefined;
-    }
-  | { readonly role: "client"; readonly folder: string; readonly gatewayUrl: string; readonly manifestRoot: string };
+export type RoleOrder = { readonly parties: Parties; readonly folder: string } & (
+  | { readonly role: "gateway" }
+  | { readonly role: "worker"; readonly gatewayUrl: string; readonly plan: EnginePlan | undefined }
+  | { readonly role: "client"; readonly gatewayUrl: string; readonly manifestRoot: string }
+);
+
+/** Who takes part: each role is told, so that none loads what makes them. */
+export interface Parties {
+  readonly networkId: number;
+  readonly gateway: KeyPair;
+  readonly client: KeyPair;
+  /** The client's channel, `0:hex`. */
+  readonly channel: string;
+  /** The workers' owner, `0:hex`. */
+  readonly owner: string;
+}
+
+interface KeyPair {
+  readonly seed: Uint8Array;
+  readonly publicKey: Uint8Array;
+}
 
 /** What a role answers: once when it is up, then at each `measure`. */
 export type RoleReport =
@@ -30,10 +38,6 @@ export const BENCH_MODEL = "bench";
 
 /** Low enough that a trial amount of devnet coins outlasts any run. */
 const PRICE: PriceSheet = { prompt: 100_000n, cached: 10_000n, completion: 1_000_000n };
-const SEED = 9;
-const GATEWAY = devnetKey(SEED, "gateway");
-const CLIENT = devnetKey(SEED, "client");
-const CHANNEL = devnetAddress(SEED, "channel");
 /** A gateway gives one worker at most 64 streams at once; the widest measurement has 200. */
 const STAMPING_WORKERS = 4;
 const STAMPING_ROOT = "5a".repeat(32);
@@ -42,7 +46,7 @@ async function start(order: RoleOrder): Promise<RoleReport> {
   mkdirSync(order.folder, { recursive: true });
   switch (order.role) {
     case "gateway":
-      return await gatewayRole(order.folder);
+      return await gatewayRole(order);
     case "worker":
       return await workerRole(order);
     case "client":
@@ -50,23 +54,26 @@ async function start(order: RoleOrder): Promise<RoleReport> {
   }
 }
 
-async function gatewayRole(folder: string): Promise<RoleReport> {
+// Each process loads its own role alone, as one started by its command does.
+
+async function gatewayRole({ folder, parties }: RoleOrder): Promise<RoleReport> {
+  const { localChannels, startGateway } = await import("../gateway/index.ts");
   const channels = localChannels();
   const balance = 10n ** 15n;
   const view = {
-    paymentKey: CLIENT.publicKey,
+    paymentKey: parties.client.publicKey,
     balance,
     charged: 0n,
     acked: 0n,
     creditLimit: balance,
     isClosing: false,
   };
-  channels.open(CHANNEL, view);
+  channels.open(parties.channel, view);
   const gateway = await startGateway({
     dataDir: folder,
-    networkId: DEVNET_NETWORK_ID,
+    networkId: parties.networkId,
     channels,
-    seed: GATEWAY.seed,
+    seed: parties.gateway.seed,
     // Whoever says so is the owner here: what is measured is the path of a request, not a login.
     verifyOwnerProof: (proof) => proof.address,
     limits: { openReservations: 1000 },
@@ -75,20 +82,22 @@ async function gatewayRole(folder: string): Promise<RoleReport> {
 }
 
 async function workerRole(order: Extract<RoleOrder, { role: "worker" }>): Promise<RoleReport> {
-  const { folder, gatewayUrl, plan } = order;
-  const address = devnetAddress(SEED, "owner");
+  const { startWorker } = await import("../worker/index.ts");
+  const { stampingEngine } = await import("./stamping-engine.ts");
+  const { folder, gatewayUrl, plan, parties } = order;
+  const { owner: address } = parties;
   const proof = { address, stateInit: new Uint8Array(1), domain: "bench", timestamp: 0, signature: new Uint8Array(64) };
   const workers = await Promise.all(
     Array.from({ length: plan === undefined ? STAMPING_WORKERS : 1 }, (_, at) =>
       startWorker({
         dataFolder: join(folder, `worker-${at}`),
-        gateways: [{ url: gatewayUrl, key: GATEWAY.publicKey }],
+        gateways: [{ url: gatewayUrl, key: parties.gateway.publicKey }],
         models: [
           plan === undefined
             ? { id: BENCH_MODEL, price: PRICE, engine: stampingEngine(), manifestRoot: STAMPING_ROOT, bytes: 1 }
             : { id: BENCH_MODEL, price: PRICE, plan },
         ],
-        networkId: DEVNET_NETWORK_ID,
+        networkId: parties.networkId,
         owner: { address, proof },
       }),
     ),
@@ -98,11 +107,13 @@ async function workerRole(order: Extract<RoleOrder, { role: "worker" }>): Promis
 }
 
 async function clientRole(order: Extract<RoleOrder, { role: "client" }>): Promise<RoleReport> {
+  const { createClient, serveOpenAi } = await import("../client/index.ts");
+  const { parties } = order;
   const client = createClient({
-    gateway: { url: order.gatewayUrl, key: GATEWAY.publicKey },
+    gateway: { url: order.gatewayUrl, key: parties.gateway.publicKey },
     policy: DEMO_POLICY,
-    paymentSeed: CLIENT.seed,
-    channel: { networkId: DEVNET_NETWORK_ID, address: CHANNEL },
+    paymentSeed: parties.client.seed,
+    channel: { networkId: parties.networkId, address: parties.channel },
     catalogue: [{ id: BENCH_MODEL, manifestRoot: order.manifestRoot }],
     stateFolder: order.folder,
   });

@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { ensureBenchmarkModel } from "../devnet/index.ts";
+import { DEVNET_NETWORK_ID, devnetAddress, devnetKey, ensureBenchmarkModel } from "../devnet/index.ts";
 import type { EnginePlan } from "../worker/index.ts";
 import type { Benchmark, Figures } from "./benchmark.ts";
 import { runLoad, type LoadResult } from "./engine-load.ts";
 import { planOf, startEngine, type EngineSetting } from "./engine.ts";
-import { BENCH_API_KEY, BENCH_MODEL, type RoleOrder, type RoleReport } from "./network-role.ts";
+import { BENCH_API_KEY, BENCH_MODEL, type Parties, type RoleOrder, type RoleReport } from "./network-role.ts";
 import { networkServer } from "./network-server.ts";
 import { openSseConnection, steadyNow, type LoadTarget, type SseConnection } from "./sse-load.ts";
 import { promptFor, type Pace } from "./stamping-engine.ts";
@@ -205,9 +205,27 @@ export interface Roles {
   stop(): void;
 }
 
+const SEED = 9;
+
+function makeParties(): Parties {
+  return {
+    networkId: DEVNET_NETWORK_ID,
+    gateway: keyPairOf("gateway"),
+    client: keyPairOf("client"),
+    channel: devnetAddress(SEED, "channel"),
+    owner: devnetAddress(SEED, "owner"),
+  };
+}
+
+function keyPairOf(party: string): Parties["gateway"] {
+  const { seed, publicKey } = devnetKey(SEED, party);
+  return { seed, publicKey };
+}
+
 /** Starts gateway, worker and endpoint; the worker runs `plan`, or the scripted engine. */
 export async function startRoles(folder: string, plan: EnginePlan | undefined): Promise<Roles> {
   const children: ChildProcess[] = [];
+  const parties = makeParties();
   const stop = (): void => {
     for (const child of children) child.kill();
   };
@@ -216,6 +234,7 @@ export async function startRoles(folder: string, plan: EnginePlan | undefined): 
       // As the gateway's README says to start a long-lived process.
       execArgv: ["--max-semi-space-size=16"],
       stdio: ["ignore", "inherit", "inherit", "ipc"],
+      serialization: "advanced",
     });
     children.push(child);
     const report = nextReport(child);
@@ -225,11 +244,11 @@ export async function startRoles(folder: string, plan: EnginePlan | undefined): 
     throw new Error(`${order.role}: ${answer.type === "failed" ? answer.message : "no answer"}`);
   };
   try {
-    const gateway = await role({ role: "gateway", folder: join(folder, "gateway") });
+    const gateway = await role({ role: "gateway", parties, folder: join(folder, "gateway") });
     const gatewayUrl = gateway.url;
-    const worker = await role({ role: "worker", folder: join(folder, "worker"), gatewayUrl, plan });
+    const worker = await role({ role: "worker", parties, folder: join(folder, "worker"), gatewayUrl, plan });
     const { manifestRoot } = worker;
-    const client = await role({ role: "client", folder: join(folder, "client"), gatewayUrl, manifestRoot });
+    const client = await role({ role: "client", parties, folder: join(folder, "client"), gatewayUrl, manifestRoot });
     const { hostname, port } = new URL(client.url);
     const target = { host: hostname, port: Number(port), apiKey: BENCH_API_KEY, model: BENCH_MODEL };
     return { target, children, stop };
@@ -249,7 +268,11 @@ async function measureRole(child: ChildProcess): Promise<Extract<RoleReport, { t
 
 function nextReport(child: ChildProcess): Promise<RoleReport> {
   return new Promise((resolve, reject) => {
-    child.once("message", (report) => resolve(report as RoleReport));
-    child.once("exit", () => reject(new Error("a role ended")));
+    const ended = (): void => reject(new Error("a role ended"));
+    child.once("exit", ended);
+    child.once("message", (report) => {
+      child.off("exit", ended);
+      resolve(report as RoleReport);
+    });
   });
 }
