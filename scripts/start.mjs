@@ -31,7 +31,7 @@ async function main([name, ...args]) {
 
   await installMissing(root);
   const node = findNode(root);
-  return runToTheEnd(node, ["--disable-warning=ExperimentalWarning", entry, ...args], environmentFor(node));
+  return runToTheEnd(node, ["--disable-warning=ExperimentalWarning", entry, ...args], environmentFor(node, root));
 }
 
 /** @param {string} message @param {number} code */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import test from "node:test";
+import test, { type TestContext } from "node:test";
 import { ensurePracticeModel } from "../../devnet/practice-model.ts";
 import { type Answer, clientCount, EngineDriver, planFor } from "./engine-driver.fake.ts";
 import type { FromEngine } from "./messages.ts";
@@ -14,12 +14,14 @@ interface Forked {
   readonly output: () => string;
 }
 
-function forked(entry: string, inputs: readonly string[] = []): Forked {
+/** The process ends with the test, also one that fails: a test file waits for its children. */
+function forked(t: TestContext, entry: string, inputs: readonly string[] = []): Forked {
   const child = fork(new URL(entry, import.meta.url), inputs, {
     serialization: "advanced",
     execArgv: [],
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
+  t.after(() => child.kill("SIGKILL"));
   const driver = new EngineDriver((message) => child.send(message));
   child.on("message", (message) => driver.receive(message as FromEngine));
   let output = "";
@@ -32,8 +34,8 @@ function forked(entry: string, inputs: readonly string[] = []): Forked {
 
 const question = (content: string) => ({ messages: [{ role: "user", content } as const] });
 
-test("an engine process answers, prints nothing of it, and ends with its parent", async () => {
-  const { child, driver, exited, output } = forked("./process.ts");
+test("an engine process answers, prints nothing of it, and ends with its parent", async (t) => {
+  const { child, driver, exited, output } = forked(t, "./process.ts");
   const ready = await driver.load(planFor(await ensurePracticeModel()));
   assert.equal(ready.type, "ready");
   const marker = "a marker nobody may print 5f1c";
@@ -47,10 +49,10 @@ test("an engine process answers, prints nothing of it, and ends with its parent"
   assert.ok(!output().includes(marker) && !output().includes("practice model"), output());
 });
 
-test("a killed engine is seen at once, and the next one answers", async () => {
+test("a killed engine is seen at once, and the next one answers", async (t) => {
   const plan = planFor(await ensurePracticeModel());
   for (const kill of ["SIGKILL", "SIGSEGV"] as const) {
-    const { child, driver, exited } = forked("./process.ts");
+    const { child, driver, exited } = forked(t, "./process.ts");
     await driver.load(plan);
     const asking = driver.ask(question("anything"));
     await asking.until((event) => event.type === "delta");
@@ -65,8 +67,8 @@ function processorTicks(pid: number): number {
   return Number(fields[11]) + Number(fields[12]);
 }
 
-test("an idle engine takes no processor time", { skip: process.platform !== "linux" }, async () => {
-  const { child, driver, exited } = forked("./process.ts");
+test("an idle engine takes no processor time", { skip: process.platform !== "linux" }, async (t) => {
+  const { child, driver, exited } = forked(t, "./process.ts");
   await driver.load(planFor(await ensurePracticeModel()));
   await driver.answer(question("warm up"));
   assert.ok(child.pid !== undefined);
@@ -78,8 +80,10 @@ test("an idle engine takes no processor time", { skip: process.platform !== "lin
   await exited;
 });
 
-test("a scripted engine speaks the same messages without a model", async () => {
-  const { child, driver, exited } = forked("./scripted-process.ts", [JSON.stringify({ text: "one two three four" })]);
+test("a scripted engine speaks the same messages without a model", async (t) => {
+  // Slow enough that three requests meet in its one slot and its queue of one, however late they come.
+  const script = JSON.stringify({ text: "one two three four", tokensPerSecond: 20 });
+  const { child, driver, exited } = forked(t, "./scripted-process.ts", [script]);
   const ready = await driver.load(planFor("none", { slots: 1, queueLimit: 1, contextTokens: 10 }));
   assert.ok(ready.type === "ready" && ready.capabilities.engineName === "scripted");
   const answer = await driver.answer(question("a b c"), { maxTokens: 7 });
