@@ -317,6 +317,7 @@ export async function startFakeGateway(options: FakeGatewayOptions = {}): Promis
       feeBps,
       holdNanoton: 0n,
       expiresAt: now() + 30,
+      routeId: ++ids,
       candidates,
     };
   }
@@ -358,8 +359,8 @@ export async function startFakeGateway(options: FakeGatewayOptions = {}): Promis
     const worker = workerOf(message.workerId);
     const refusal = hooks.open?.(worker);
     if (refusal === "busy") return send({ type: "error", code: refusal, id: message.id });
-    const routeId = ++ids;
-    send({ type: "route", id: message.id, routeId });
+    const routeId = message.routeId ?? ++ids;
+    if (message.routeId === undefined) send({ type: "route", id: message.id, routeId });
     if (refusal !== undefined) return send({ type: "close", routeId, code: refusal });
     const entry = worker.sessions.get(message.sessionId);
     if (entry === undefined) return send({ type: "close", routeId, code: "session_unknown" });

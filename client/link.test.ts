@@ -4,7 +4,14 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { WebSocketServer } from "ws";
-import { keyPairFromSeed, linkMessage, stringify, verifySignature, type GatewayToClient } from "../protocol/index.ts";
+import {
+  encodeRouted,
+  keyPairFromSeed,
+  linkMessage,
+  stringify,
+  verifySignature,
+  type GatewayToClient,
+} from "../protocol/index.ts";
 import { gatewayUrls } from "./gateway-url.ts";
 import { BODY, CHANNEL, fakeClient, fakeNetwork } from "./network.fake.ts";
 import { pauseBefore } from "./reconnect.ts";
@@ -118,6 +125,28 @@ test("a route offered for a reservation, or a reservation for a route, fails tha
   gateway.hooks.reserve = ({ id }) => ({ type: "route", id, routeId: 5 });
   await assert.rejects(client.complete(BODY), { code: "bad_message" });
   delete gateway.hooks.reserve;
+  assert.equal((await client.complete(BODY)).text, "Hello world");
+});
+
+test("the first stream of a reservation takes the route that was named with it, a second candidate's asks for one", async (t) => {
+  const { gateway, client } = await fakeNetwork(t, { workers: [{}, {}] });
+  const isFirst = (): boolean => gateway.received.filter(({ type }) => type === "open").length === 1;
+  gateway.hooks.open = () => (isFirst() ? "busy" : undefined);
+  assert.equal((await client.complete(BODY)).text, "Hello world");
+  const opens = gateway.received.filter((message) => message.type === "open");
+  assert.deepEqual(
+    opens.map(({ routeId }) => routeId !== undefined),
+    [true, false],
+  );
+});
+
+test("a request whose open is refused fails with the code, and what comes late over its route is passed over", async (t) => {
+  const { gateway, client } = await fakeNetwork(t);
+  gateway.hooks.open = () => "busy";
+  await assert.rejects(client.complete(BODY), { code: "busy" });
+  const { routeId = 0 } = await gateway.next("open");
+  gateway.sendBytes(encodeRouted(routeId, new Uint8Array(81)));
+  delete gateway.hooks.open;
   assert.equal((await client.complete(BODY)).text, "Hello world");
 });
 

@@ -26,7 +26,10 @@ export interface Link {
   /** Resolves once logged in. @throws {Failure} `gateway_unreachable` after a while, or why the login was refused. */
   ready(): Promise<void>;
   reserve(terms: ReserveTerms): Promise<MessageOf<GatewayToClient, "reserved" | "refused">>;
-  /** Asks for a route; the handler hears of it, or of why there is none, before any byte that comes over it. */
+  /**
+   * Asks for a route; the handler hears of it, or of why there is none, before any byte that comes over it. The first
+   * stream of a reservation has its route at once: the gateway named it with the reservation.
+   */
   openRoute(message: RouteRequest, handler: RouteHandler): void;
   send(message: ClientToGateway): void;
   readonly feeBps: number | undefined;
@@ -80,6 +83,8 @@ const REPLY_TIMEOUT_MS = 20_000;
 /** Frames that were on their way when we closed a route are counted: they may be charged. */
 const LINGER_MS = 10_000;
 const SERVED_LATELY_MS = 600_000;
+/** Well after a reservation has expired. */
+const KEPT_MS = 60_000;
 
 type Reserved = MessageOf<GatewayToClient, "reserved" | "refused">;
 type Pending =
@@ -91,6 +96,17 @@ type Pending =
   | { readonly kind: "route"; readonly handler: RouteHandler };
 type PendingReply = Pending & { readonly sentAt: number };
 
+interface OpenRoute {
+  readonly handler: RouteHandler;
+  /** Of the `open` that no answer has confirmed; empty once one has. */
+  readonly id: string;
+}
+
+interface KeptRoute {
+  readonly routeId: number;
+  readonly at: number;
+}
+
 export function openLink(options: LinkOptions): Link {
   return new GatewayLink(options);
 }
@@ -98,7 +114,11 @@ export function openLink(options: LinkOptions): Link {
 class GatewayLink implements Link {
   readonly #options: LinkOptions;
   readonly #pending = new Map<string, PendingReply>();
-  readonly #routes = new Map<number, RouteHandler>();
+  readonly #routes = new Map<number, OpenRoute>();
+  /** Routes kept for the first stream of a reservation that was not asked for yet. */
+  readonly #kept = new Map<string, KeptRoute>();
+  /** Streams that were opened on a kept route, by the id that a refusal would name. */
+  readonly #unanswered = new Map<string, number>();
   /** Routes that we closed, and when. */
   readonly #leaving = new Map<number, number>();
   readonly #waiting = new Set<(failure: Failure | undefined) => void>();
@@ -151,7 +171,18 @@ class GatewayLink implements Link {
 
   openRoute(message: RouteRequest, handler: RouteHandler): void {
     if (this.#phase !== "ready") return handler.closed(new Failure("gateway_unreachable"));
-    this.send({ ...message, id: this.#await({ kind: "route", handler }) });
+    const kept = message.type === "open" ? this.#kept.get(message.reservationId) : undefined;
+    if (message.type !== "open" || kept === undefined) {
+      this.send({ ...message, id: this.#await({ kind: "route", handler }) });
+      return;
+    }
+    const { routeId } = kept;
+    const id = this.#nextId();
+    this.#kept.delete(message.reservationId);
+    this.#unanswered.set(id, routeId);
+    this.#routes.set(routeId, { handler, id });
+    this.send({ ...message, id, routeId });
+    handler.opened(this.#routeOf(routeId));
   }
 
   send(message: ClientToGateway): void {
@@ -206,7 +237,7 @@ class GatewayLink implements Link {
     this.#heardAt = this.#options.now();
     try {
       const { routeId, bytes } = parseRouted(message);
-      this.#routes.get(routeId)?.bytes(bytes);
+      this.#routes.get(routeId)?.handler.bytes(bytes);
     } catch (error) {
       this.#onNonsense(error);
     }
@@ -293,6 +324,8 @@ class GatewayLink implements Link {
 
   #onError({ code, id, retryAfterMs }: MessageOf<GatewayToClient, "error">): void {
     const failure = new ClientFailure(code, undefined, retryAfterMs === undefined ? {} : { retryAfterMs });
+    const refused = id === undefined ? undefined : this.#unanswered.get(id);
+    if (refused !== undefined) return this.#endRoute(refused, failure);
     if (id !== undefined) return this.#take(id, (pending) => rejectPending(pending, failure));
     if (this.#phase === "ready") return this.#options.log(`the gateway reports ${code}`);
     this.#refusal = failure;
@@ -302,15 +335,18 @@ class GatewayLink implements Link {
 
   #onReserved(reply: Reserved): void {
     this.#take(reply.id, (pending) => {
-      if (pending.kind === "reserve") pending.resolve(reply);
-      else rejectPending(pending, new Failure("bad_message"));
+      if (pending.kind !== "reserve") return rejectPending(pending, new Failure("bad_message"));
+      if (reply.type === "reserved") {
+        this.#kept.set(reply.reservationId, { routeId: reply.routeId, at: this.#options.now() });
+      }
+      pending.resolve(reply);
     });
   }
 
   #onRoute({ id, routeId }: MessageOf<GatewayToClient, "route">): void {
     this.#take(id, (pending) => {
       if (pending.kind === "reserve") return rejectPending(pending, new Failure("bad_message"));
-      this.#routes.set(routeId, pending.handler);
+      this.#routes.set(routeId, { handler: pending.handler, id: "" });
       pending.handler.opened(this.#routeOf(routeId));
     });
   }
@@ -330,12 +366,18 @@ class GatewayLink implements Link {
 
   /** The gateway's word, not the worker's: a hint for people, and the end of the route either way. */
   #onRouteClosed({ routeId, code }: MessageOf<GatewayToClient, "close">): void {
-    const handler = this.#routes.get(routeId);
+    this.#endRoute(routeId, new Failure(code));
+  }
+
+  #endRoute(routeId: number, failure: Failure): void {
+    const route = this.#routes.get(routeId);
     this.#forget(routeId);
-    handler?.closed(new Failure(code));
+    route?.handler.closed(failure);
   }
 
   #forget(routeId: number): void {
+    const route = this.#routes.get(routeId);
+    if (route !== undefined) this.#unanswered.delete(route.id);
     this.#routes.delete(routeId);
     this.#leaving.delete(routeId);
   }
@@ -362,9 +404,11 @@ class GatewayLink implements Link {
     const routes = [...this.#routes.values()];
     this.#pending.clear();
     this.#routes.clear();
+    this.#unanswered.clear();
+    this.#kept.clear();
     this.#leaving.clear();
     for (const one of pending) rejectPending(one, failure);
-    for (const handler of routes) handler.closed(new Failure("truncated", "the link to the gateway ended"));
+    for (const { handler } of routes) handler.closed(new Failure("truncated", "the link to the gateway ended"));
     if (this.#phase !== "closed" && this.#refusal === undefined) return;
     for (const settle of [...this.#waiting]) settle(failure);
   }
@@ -379,6 +423,7 @@ class GatewayLink implements Link {
     }
     if (this.#phase === "ready") this.send({ type: "heartbeat" });
     for (const [routeId, closedAt] of this.#leaving) if (now - closedAt > LINGER_MS) this.#forget(routeId);
+    for (const [reservationId, { at }] of this.#kept) if (now - at > KEPT_MS) this.#kept.delete(reservationId);
     for (const [id, pending] of this.#pending) {
       if (now - pending.sentAt < REPLY_TIMEOUT_MS) continue;
       this.#pending.delete(id);
@@ -387,9 +432,13 @@ class GatewayLink implements Link {
   }
 
   #await(pending: Pending): string {
-    const id = (++this.#lastId).toString(36);
+    const id = this.#nextId();
     this.#pending.set(id, { ...pending, sentAt: this.#options.now() });
     return id;
+  }
+
+  #nextId(): string {
+    return (++this.#lastId).toString(36);
   }
 
   #take(id: string, act: (pending: PendingReply) => void): void {

@@ -24,7 +24,14 @@ import type { Limits } from "./limits.ts";
 import type { Link } from "./link.ts";
 import { highestAsk, type Matched, type Reason } from "./matching.ts";
 import type { LiveOffer, OfferTerms, Pool } from "./pool.ts";
-import { refusalFor, RESERVATION_MS, type Account, type Reservation, type Reservations } from "./reservations.ts";
+import {
+  refusalFor,
+  RESERVATION_MS,
+  takesRoute,
+  type Account,
+  type Reservation,
+  type Reservations,
+} from "./reservations.ts";
 import type { PublicKey } from "./signatures.ts";
 import { Stream } from "./stream.ts";
 import type { WorkerPeer, Workers } from "./workers.ts";
@@ -215,11 +222,13 @@ export class Clients {
   ): void {
     const { clock, random, reservations, feeBps } = this.#options;
     const now = clock.steadyMs();
+    const routeId = peer.link.nextRouteId();
     const reservation: Reservation = {
       id: toHex(random(16)),
       account: granted.account,
       link: peer.link,
       hold: granted.hold,
+      routeId,
       manifestRoot: message.manifestRoot,
       maxPromptBytes: message.maxPromptBytes,
       maxCompletionTokens: message.maxCompletionTokens,
@@ -238,6 +247,7 @@ export class Clients {
       feeBps,
       holdNanoton: granted.hold,
       expiresAt: Math.floor((clock.unixMs() + RESERVATION_MS) / 1000),
+      routeId,
     };
     const candidates = granted.chosen.map((offer) => offer.terms.candidateJson).join(",");
     peer.link.sendText(`${stringify(head).slice(0, -1)},"candidates":[${candidates}]}`);
@@ -293,6 +303,9 @@ export class Clients {
     const found = this.#covered(peer, message);
     if (found === undefined) return;
     const { reservation, worker, terms } = found;
+    if (!takesRoute(reservation, message.routeId, peer.link)) {
+      return peer.link.error("reservation_mismatch", { id: message.id });
+    }
     const offer = worker.offers.get(reservation.manifestRoot);
     if (offer === undefined) return peer.link.error("no_worker", { id: message.id });
     if (offer.running >= Math.min(offer.slots, MOST_SLOTS)) {
@@ -313,6 +326,7 @@ export class Clients {
       sessionId,
       streamId,
       client: peer.link,
+      clientRouteId: message.routeId,
       worker: worker.link,
       steadyMs: () => clock.steadyMs(),
       ended: (ended, end) => workers.streamEnded(worker, ended, end),
@@ -332,6 +346,8 @@ export class Clients {
       maxPromptBytes: reservation.maxPromptBytes,
       maxCompletionTokens: reservation.maxCompletionTokens,
     });
+    // Who named the route knows it, and its frames are here already.
+    if (message.routeId !== undefined) return;
     peer.link.send({ type: "route", id: message.id, routeId: stream.client.routeId });
   }
 

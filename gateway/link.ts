@@ -123,8 +123,12 @@ export class Link {
     });
   }
 
-  openRoute(receiver: RouteReceiver): RouteEnd {
-    const routeId = this.#nextRouteId++;
+  /** A number for a route that may be opened later. */
+  nextRouteId(): number {
+    return this.#nextRouteId++;
+  }
+
+  openRoute(receiver: RouteReceiver, routeId = this.nextRouteId()): RouteEnd {
     const end: RouteEnd = {
       link: this,
       routeId,

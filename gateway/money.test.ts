@@ -106,6 +106,25 @@ test("a worker is promised its earning after half a minute of the client's silen
   assert.equal(payoutVoucher(stage.gateway, await worker.next("voucher")).total, ONE.earned);
 });
 
+test("an owner's vouchers are a pace apart, and the next one covers what came between", async (t) => {
+  const { client, worker, stage } = await cast(t);
+  const pay = async (id: string): Promise<void> => {
+    await serve(client, worker, { id });
+    countersign(client, chargeVoucher(client, await client.next("charge")));
+    await settled(client);
+    await stage.gateway.flushed();
+  };
+  for (const id of ["a", "b", "c"]) await pay(id);
+  assert.equal(payoutVoucher(stage.gateway, await worker.next("voucher")).total, ONE.earned);
+  assert.equal(stage.gateway.ownerTotal(OWNER), 3n * ONE.earned);
+  await booked(worker, stage);
+  assert.ok(!worker.received.some(({ type }) => type === "voucher"));
+
+  stage.clock.advance(200);
+
+  assert.equal(payoutVoucher(stage.gateway, await worker.next("voucher")).total, 3n * ONE.earned);
+});
+
 test("a client that never countersigns is stopped by its credit, and no worker loses by it", async (t) => {
   const stage = await scene(t);
   const worker = await stage.worker();

@@ -21,6 +21,8 @@ export interface Reservation {
   /** The link it was made on: the charge goes back there. */
   readonly link: Link;
   readonly hold: Nanoton;
+  /** The number kept on {@link link} for its first stream; undefined once an `open` has named it. */
+  routeId: number | undefined;
   readonly manifestRoot: string;
   readonly maxPromptBytes: number;
   readonly maxCompletionTokens: number;
@@ -112,6 +114,14 @@ export class Reservations {
       if (reservation.phase === "waiting" && reservation.expiresAt <= now) this.end(reservation);
     }
   }
+}
+
+/** Whether an `open` gets the route it names, which nobody gets twice; one that names none gets a new one. */
+export function takesRoute(reservation: Reservation, routeId: number | undefined, link: Link): boolean {
+  if (routeId === undefined) return true;
+  const isKept = routeId === reservation.routeId && link === reservation.link;
+  reservation.routeId = undefined;
+  return isKept;
 }
 
 /** The code of a hello or open that a reservation does not cover; undefined when it does. */

@@ -22,6 +22,8 @@ export interface StreamContext {
   readonly sessionId: string;
   readonly streamId: number;
   readonly client: Link;
+  /** The number that was kept for this stream; undefined: a new one. */
+  readonly clientRouteId: number | undefined;
   readonly worker: Link;
   readonly steadyMs: () => number;
   /** Called once: the worker has nothing more to send. */
@@ -70,12 +72,15 @@ export class Stream {
       lost: () => this.#workerLost(),
       drained: () => this.#workerDrained(),
     });
-    this.client = context.client.openRoute({
-      receive: (message) => this.#fromClient(message),
-      closed: () => this.#cancelledByClient(),
-      lost: () => this.#cutOff("cancelled"),
-      drained: () => undefined,
-    });
+    this.client = context.client.openRoute(
+      {
+        receive: (message) => this.#fromClient(message),
+        closed: () => this.#cancelledByClient(),
+        lost: () => this.#cutOff("cancelled"),
+        drained: () => undefined,
+      },
+      context.clientRouteId,
+    );
   }
 
   /** What a receipt is held against, once the worker's half has ended. Callable once. */

@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ABORT, chargeFor, DATA, ENC_BYTES, FIN, offerHashOf, sealedBytes } from "../protocol/index.ts";
+import {
+  ABORT,
+  chargeFor,
+  DATA,
+  ENC_BYTES,
+  FIN,
+  offerHashOf,
+  sealedBytes,
+  type ClientToGateway,
+  type MessageOf,
+} from "../protocol/index.ts";
 import { OWNER, scene, type Scene } from "./gateway.fake.ts";
 import {
   answer,
@@ -40,6 +50,15 @@ async function cast(t: Parameters<typeof scene>[0], options: Parameters<typeof s
 async function beat(...peers: readonly (FakeClient | FakeWorker)[]): Promise<void> {
   for (const peer of peers) peer.send({ type: "heartbeat" });
   await Promise.all(peers.map((peer) => peer.heard()));
+}
+
+function opening(
+  reservationId: string,
+  worker: FakeWorker,
+  { id = "o", routeId }: { readonly id?: string; readonly routeId?: number } = {},
+): MessageOf<ClientToGateway, "open"> {
+  const open = { type: "open", id, reservationId, workerId: worker.workerId, sessionId: SESSION, streamId: 1 } as const;
+  return routeId === undefined ? open : { ...open, routeId };
 }
 
 async function greet(
@@ -111,6 +130,55 @@ test("a worker that fills up between hello and open sets the reservation free fo
   assert.equal((await client.next("error")).code, "busy");
   client.send({ type: "hello", id: "h2", reservationId, workerId: actors.worker.workerId });
   await client.next("route", (one) => one.id === "h2");
+});
+
+test("frames right behind an open that names the reservation's route reach the worker, in order, and nothing is answered", async (t) => {
+  const { client, worker } = await cast(t);
+  const { reservationId, routeId } = await reserved(client);
+  const [data, fin] = [sealedFrame(DATA, 200), sealedFrame(FIN)];
+
+  client.send(opening(reservationId, worker, { routeId }));
+  client.frame(routeId, data);
+  client.frame(routeId, fin);
+
+  const route = await worker.next("route");
+  assert.deepEqual(await worker.nextFrame(route.routeId), data);
+  assert.deepEqual(await worker.nextFrame(route.routeId), fin);
+  worker.frame(route.routeId, data);
+  assert.deepEqual(await client.nextFrame(routeId), data);
+  assert.equal(client.received.filter(({ type }) => type === "route").length, 0);
+});
+
+test("a refused open takes its route with it: what was sent behind it is dropped, and the next open is given a new one", async (t) => {
+  const { client, worker, stage } = await cast(t);
+  const full = await stage.worker({ slots: 1 });
+  const late = await reserved(client, { id: "late", candidates: 2 });
+  const first = await reserved(client, { id: "early", candidates: 2 });
+  client.send(opening(first.reservationId, full, { id: "o1", routeId: first.routeId }));
+  await full.next("route");
+
+  client.send(opening(late.reservationId, full, { id: "o2", routeId: late.routeId }));
+  client.frame(late.routeId, sealedFrame(DATA, 200));
+  assert.deepEqual(await client.next("error"), { type: "error", code: "busy", id: "o2" });
+  client.send(opening(late.reservationId, worker, { id: "o3", routeId: late.routeId }));
+  assert.deepEqual(await client.next("error"), { type: "error", code: "reservation_mismatch", id: "o3" });
+  client.send(opening(late.reservationId, worker, { id: "o4" }));
+
+  const { routeId } = await client.next("route");
+  assert.notEqual(routeId, late.routeId);
+  const fin = sealedFrame(FIN);
+  client.frame(routeId, fin);
+  assert.deepEqual(await worker.nextFrame((await worker.next("route")).routeId), fin);
+});
+
+test("a route that was kept for another reservation, or for none, opens nothing", async (t) => {
+  const { client, worker } = await cast(t);
+  const mine = await reserved(client, { id: "a" });
+  const other = await reserved(client, { id: "b" });
+  client.send(opening(mine.reservationId, worker, { id: "o1", routeId: other.routeId }));
+  client.send(opening(other.reservationId, worker, { id: "o2", routeId: 999 }));
+  assert.equal((await client.next("error", (one) => one.id === "o1")).code, "reservation_mismatch");
+  assert.equal((await client.next("error", (one) => one.id === "o2")).code, "reservation_mismatch");
 });
 
 test("a worker that does not answer a hello within five seconds is given up", async (t) => {

@@ -114,6 +114,12 @@ export class WorkerPeer implements OfferHolder {
   }
 }
 
+/**
+ * An owner's vouchers are at least this far apart: each is a signature here, and a check and a flush of the disk at every
+ * worker of the owner. A later one covers the earlier ones.
+ */
+const VOUCHER_PACE_MS = 200;
+
 /** The workers' side of the gateway: logins, offers, receipts, vouchers. */
 export class Workers {
   readonly #options: WorkersOptions;
@@ -121,6 +127,10 @@ export class Workers {
   readonly #byOwner = new Map<RawAddress, Set<WorkerPeer>>();
   /** Promises as they are written. */
   readonly #promised: Map<RawAddress, Position>;
+  /** Owners that are here and were not told of their newest promise. */
+  readonly #untold = new Set<RawAddress>();
+  /** Steady ms of the last voucher to an owner that is here. */
+  readonly #toldAt = new Map<RawAddress, number>();
 
   constructor(options: WorkersOptions) {
     this.#options = options;
@@ -170,7 +180,10 @@ export class Workers {
     if (peer.owner === undefined) return;
     const siblings = this.#byOwner.get(peer.owner);
     siblings?.delete(peer);
-    if (siblings?.size === 0) this.#byOwner.delete(peer.owner);
+    if (siblings?.size !== 0) return;
+    this.#byOwner.delete(peer.owner);
+    this.#untold.delete(peer.owner); // its next welcome tells
+    this.#toldAt.delete(peer.owner);
   }
 
   handle(peer: WorkerPeer, message: WorkerToGateway): void {
@@ -221,14 +234,25 @@ export class Workers {
     );
   }
 
-  /** Vouchers for what has been written. */
+  /** Vouchers for what has been written, now or when the owner's pace allows. */
   promised(positions: ReadonlyMap<RawAddress, Position>): void {
     for (const [owner, position] of positions) {
       this.#promised.set(owner, position);
-      const peers = this.#byOwner.get(owner);
-      if (peers === undefined) continue;
+      if (this.#byOwner.has(owner)) this.#untold.add(owner);
+    }
+    this.#tell();
+  }
+
+  #tell(): void {
+    const now = this.#options.clock.steadyMs();
+    for (const owner of this.#untold) {
+      if (now - (this.#toldAt.get(owner) ?? -Infinity) < VOUCHER_PACE_MS) continue;
+      this.#untold.delete(owner);
+      const position = this.#promised.get(owner);
+      if (position === undefined) continue;
+      this.#toldAt.set(owner, now);
       const text = stringify({ type: "voucher", ...this.#options.charging.payoutVoucher(owner, position) });
-      for (const peer of peers) peer.link.sendText(text);
+      for (const peer of this.#byOwner.get(owner) ?? []) peer.link.sendText(text);
     }
   }
 
@@ -241,6 +265,7 @@ export class Workers {
     const { clock, pool } = this.#options;
     const now = clock.steadyMs();
     const seconds = unixSeconds(clock);
+    this.#tell();
     for (const peer of this.#byId.values()) {
       for (const stream of peer.streams.values()) if (stream.deadline <= now) stream.expire();
       for (const awaited of peer.awaited.values())

@@ -86,6 +86,7 @@ const GATEWAY_TO_CLIENT: readonly GatewayToClient[] = [
     feeBps: 500,
     holdNanoton: 2394n,
     expiresAt: 1_700_000_030,
+    routeId: 12,
     candidates: [{ workerId: HASH, evidenceHash: HASH, offer: new Uint8Array(300), offerSignature: SIGNATURE }],
   },
   { type: "refused", id: "1", code: "tier_too_low", tiersOffered: { software: 3, tpm: 0, tee: 0 }, lowestPrice: PRICE },

@@ -139,6 +139,8 @@ const open = z.strictObject({
   workerId: hashHex,
   sessionId,
   streamId,
+  /** The route that `reserved` named: the frames come right behind, and only a refusal is answered. */
+  routeId: routeId.optional(),
 });
 const countersign = z.strictObject({ type: z.literal("countersign"), total: nanoton, signature });
 const dispute = z.strictObject({
@@ -186,6 +188,8 @@ const reserved = z.strictObject({
   holdNanoton: nanoton,
   /** Until then `open` is possible. */
   expiresAt: unixSeconds,
+  /** The route of its first stream, if `open` takes it. */
+  routeId,
   candidates: z.array(candidate).min(1).max(8),
 });
 const tierCounts = z.strictObject({ software: count, tpm: count, tee: count });
