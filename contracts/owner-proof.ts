@@ -26,6 +26,9 @@ export interface OwnerProofExpectation {
   readonly maxAgeSeconds?: number;
 }
 
+/** Hosts of the apps whose proofs count: `url` of `build/tonconnect-manifest.json`, which a release hosts. */
+export const APP_DOMAINS: readonly string[] = ["cocoon-desktop.example"];
+
 /**
  * A worker shows one proof to every gateway it comes to link with, so a proof may be days old. It commits to one identity
  * key, which signs the login beside it: a copy serves nobody else.

@@ -25,6 +25,15 @@ export {
   type Fault,
   type FaultType,
 } from "./chain.ts";
+export { startBridge, type Bridge, type BridgeFaults } from "./bridge.ts";
+export {
+  createTestWallet,
+  WILLING,
+  type ConnectItems,
+  type TestWallet,
+  type TestWalletOptions,
+  type WalletHabits,
+} from "./wallet.ts";
 export { ensureBenchmarkModel } from "./benchmark-model.ts";
 export { ensurePracticeModel } from "./practice-model.ts";
 

@@ -1,6 +1,7 @@
 /** `npm run gateway -- [flags]`: one gateway in the foreground, until SIGTERM or Ctrl-C. */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { APP_DOMAINS, verifyOwnerProof } from "../contracts/owner-proof.ts";
 import { Failure, toBase64url } from "../protocol/index.ts";
 import { localChannels } from "./channels.ts";
 import { startGateway, type Gateway } from "./gateway.ts";
@@ -55,6 +56,7 @@ async function main(argv: readonly string[]): Promise<number> {
     networkId: numberOf(values["network-id"], "--network-id", -0x8000_0000, 0x7fff_ffff),
     feeBps: numberOf(values["fee-bps"], "--fee-bps", 0, 1000),
     channels: localChannels(),
+    verifyOwnerProof: (proof, expected) => verifyOwnerProof(proof, { ...expected, domains: APP_DOMAINS }),
     log: (line) => process.stderr.write(`${line}\n`),
     ...tlsOf(values["tls-key"], values["tls-cert"]),
   });

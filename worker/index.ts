@@ -18,6 +18,14 @@ import type { ServingStatus } from "./serving/status.ts";
 import { readManifest } from "./serving/weights-manifest.ts";
 
 export type { EngineCapabilities, EngineEvent, EnginePlan, FromEngine, Job, ToEngine } from "./engine/messages.ts";
+export { createWallet } from "./control/wallet.ts";
+export type { AcceptedRequest, ConnectOptions, ProvedOwner, Wallet, WalletOptions } from "./control/wallet.ts";
+export type { ConnectedWallet, ConnectingWallet, WalletRequest, WalletState } from "./control/wallet-state.ts";
+export type { Claim } from "./control/withdrawal.ts";
+export type { SecretStorage } from "./control/secret-storage.ts";
+export { KNOWN_WALLETS, type KnownWallet } from "./control/ton-connect/known-wallets.ts";
+export { APP_MANIFEST, type AppManifest } from "./control/ton-connect/manifest.ts";
+export { walletSessions } from "./control/ton-connect/thread.ts";
 export type { SupervisedEngine } from "./control/supervisor.ts";
 export type { EngineProcess, EngineProcessEvents, Spawn } from "./control/spawn.ts";
 export type { Engine, EngineState, NewJob, RunningJob } from "./serving/engine.ts";

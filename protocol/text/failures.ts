@@ -79,6 +79,25 @@ export const FAILURE_TEXT: Readonly<Record<FailureCode, string>> = {
     "The blockchain node belongs to another network than the one chosen. Correct its address or the network in the settings.",
   chain_refused:
     "The contract did not accept the message; no coins were moved. Update the numbers on the page, then try again.",
+  wallet_missing: "No wallet is connected. Open the wallet page, scan the code with your wallet app, then try again.",
+  wallet_declined: "You declined it in your wallet. Nothing was sent; try again when you want to.",
+  wallet_silent:
+    "The wallet did not answer in time. Nothing can be sent any more by that request; open the wallet app, then try again.",
+  wallet_unreachable: "The wallet's bridge does not answer. Nothing was sent; check the connection, then try again.",
+  wallet_refused:
+    "The wallet app cannot do what was asked. Nothing was sent; update the wallet app, or choose another one.",
+  wallet_manifest:
+    "The wallet could not look up what this app is. Check the phone's connection, then try again; report it if it stays.",
+  wallet_network:
+    "The wallet is on another network than the one chosen. Choose the same network in the wallet or in the settings.",
+  wallet_address:
+    "The wallet answered with another address than the one this worker earns for. Choose that account in the wallet, then try again; or connect the other wallet as the new owner.",
+  wallet_proof:
+    "The wallet did not prove that the address is its own, so it was not accepted. Try again, or choose another wallet app.",
+  wallet_session:
+    "The kept connection to the wallet app cannot be used. Nothing earned is lost; open the wallet page and connect again.",
+  wallet_busy: "The wallet is asked already. Open the wallet app and answer there, or wait until the request is over.",
+  nothing_to_withdraw: "Nothing can be withdrawn now. Wait until a gateway has signed a newer voucher.",
   model_invalid: "The model file cannot be used. Download it again, or choose a model this version can run.",
   out_of_memory: "The model does not fit into memory. Choose a smaller model or a shorter context.",
   port_taken: "Another program already listens on this port. Stop it, or choose another port.",
