@@ -1,16 +1,21 @@
 import type { Nanoton } from "../protocol/index.ts";
 import { forwardFee, gasFee, type Prices } from "./prices.ts";
 
-/**
- * What a message to a contract of ours carries above the amount it is about: enough at several times today's prices, and
- * what is not used comes back. The first message to a channel, which brings its rent, needs {@link CHANNEL_RESERVE} more.
- */
-export const ATTACHED: Nanoton = 50_000_000n;
-
 /** What stays on a contract to pay its rent. */
 export const CHANNEL_RESERVE: Nanoton = 20_000_000n;
 export const GATEWAY_RESERVE: Nanoton = 50_000_000n;
 export const REGISTRY_RESERVE: Nanoton = 100_000_000n;
+
+/** Enough for any message of ours at several times today's prices; what is not used comes back. */
+export const ATTACHED: Nanoton = 50_000_000n;
+
+/**
+ * What to attach to a message, above the amount it is about: for its fees, and for what the contract, with this balance
+ * now, lacks of its reserve. A contract that is not there yet has 0. What is not used comes back.
+ */
+export function valueToAttach(balance: Nanoton, reserve: Nanoton): Nanoton {
+  return ATTACHED + (balance < reserve ? reserve - balance : 0n);
+}
 
 /** A channel takes no external message about less. */
 export const MIN_EXTERNAL_AMOUNT: Nanoton = 100_000_000n;

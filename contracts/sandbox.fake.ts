@@ -23,6 +23,8 @@ export interface TestChain {
   /** @throws {Error} with the exit code when there is no such contract. */
   ask<Answer>(address: RawAddress, getter: Getter<Answer>): Promise<Answer>;
   balanceOf(address: RawAddress): Promise<Nanoton>;
+  /** Whether there is a contract at the address. */
+  isActive(address: RawAddress): Promise<boolean>;
 }
 
 export interface TestWallet {
@@ -47,6 +49,8 @@ export interface Trace {
   readonly transactions: readonly Transaction[];
   /** Of the first transaction on an account: its exit code, of the action phase when that failed. */
   codeAt(address: RawAddress): number | "skipped" | undefined;
+  /** What an account was charged for standing on the chain since its last transaction. */
+  rentOf(address: RawAddress): Nanoton;
   /** What the account was sent by other contracts, in order. */
   receivedBy(address: RawAddress): readonly ReceivedMessage[];
 }
@@ -73,16 +77,15 @@ export async function openTestChain(options: TestChainOptions = {}): Promise<Tes
   const { prices = PRICES_OF_JUNE_2026, networkId = TEST_NETWORK_ID } = options;
   const blockchain = await Blockchain.create();
   blockchain.setConfig(withPrices(withNetworkId(blockchain.config, networkId), prices));
-  let now = START;
-  blockchain.now = now;
+  blockchain.now = START;
+  const now = (): number => blockchain.now ?? START;
   return {
     blockchain,
     networkId,
     prices,
-    now: () => now,
+    now,
     advance: (seconds) => {
-      now += seconds;
-      blockchain.now = now;
+      blockchain.now = now() + seconds;
     },
     wallet: async (name) => {
       const contract = await blockchain.treasury(name);
@@ -118,6 +121,10 @@ export async function openTestChain(options: TestChainOptions = {}): Promise<Tes
       return read(stackItems(stack));
     },
     balanceOf: async (address) => (await blockchain.getContract(toAddress(address))).balance,
+    isActive: async (address) => {
+      const { accountState } = await blockchain.getContract(toAddress(address));
+      return accountState?.type === "active";
+    },
   };
 }
 
@@ -140,6 +147,7 @@ function traceOf(transactions: readonly Transaction[]): Trace {
       const [first] = on(address);
       return first === undefined ? undefined : codeOf(first);
     },
+    rentOf: (address) => on(address).reduce((rent, transaction) => rent + rentIn(transaction), 0n),
     receivedBy: (address) =>
       on(address).flatMap(({ inMessage }) =>
         inMessage?.info.type === "internal"
@@ -163,4 +171,8 @@ export function codeOf({ description }: Transaction): number | "skipped" {
   const { computePhase, actionPhase } = description;
   if (computePhase.type === "skipped") return "skipped";
   return computePhase.success && actionPhase?.success === false ? actionPhase.resultCode : computePhase.exitCode;
+}
+
+function rentIn({ description }: Transaction): Nanoton {
+  return description.type === "generic" ? (description.storagePhase?.storageFeesCollected ?? 0n) : 0n;
 }
