@@ -109,7 +109,7 @@ export const OTHER_ADDRESS: RawAddress = `0:${"0d".repeat(32)}`;
 
 export const BOTH_PRICES = [
   { name: "of June 2026", prices: PRICES_OF_JUNE_2026 },
-  { name: "of before", prices: PRICES_BEFORE },
+  { name: "of before April 2026", prices: PRICES_BEFORE },
 ] as const;
 
 /** Bodies that are a message to none of the contracts: an unknown opcode, a comment, too few bits, a reference alone. */
