@@ -220,7 +220,7 @@ test("a withdrawn offer gets nothing, until it is offered again", async (t) => {
   const worker = await stage.worker();
   const client = await stage.client();
   worker.send({ type: "withdraw_offer", manifestRoot: ROOT });
-  worker.send({ type: "redeem_request", total: 0n, maxDeduction: 0n, signature: new Uint8Array(64) });
+  worker.send({ type: "redeem_request", id: "1", total: 0n, maxDeduction: 0n, signature: new Uint8Array(64) });
   await worker.next("error");
   assert.equal((await refused(client)).code, "no_worker");
   await offer(worker);

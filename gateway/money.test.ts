@@ -66,7 +66,7 @@ async function settled(client: FakeClient): Promise<void> {
 
 /** Waits until the worker's receipts are handled and written. */
 async function booked(worker: FakeWorker, stage: Scene): Promise<void> {
-  worker.send({ type: "redeem_request", total: 0n, maxDeduction: 0n, signature: new Uint8Array(64) });
+  worker.send({ type: "redeem_request", id: "1", total: 0n, maxDeduction: 0n, signature: new Uint8Array(64) });
   await worker.next("error", ({ code }) => code === "unsupported_field");
   await stage.gateway.flushed();
 }
@@ -467,6 +467,6 @@ test("on a full disk nothing is told and nothing new is reserved; when there is 
 
 test("a redeem at the gateway's cost is not offered yet, and says so", async (t) => {
   const { worker } = await cast(t);
-  worker.send({ type: "redeem_request", total: 0n, maxDeduction: 1n, signature: new Uint8Array(64) });
+  worker.send({ type: "redeem_request", id: "1", total: 0n, maxDeduction: 1n, signature: new Uint8Array(64) });
   assert.equal((await worker.next("error")).code, "unsupported_field");
 });

@@ -200,7 +200,7 @@ export class Workers {
         return peer.link.budget.giveBack();
       case "redeem_request":
         // A gateway that settles on chain may deduct the cost of a redeem; this one does not settle.
-        return peer.link.error("unsupported_field");
+        return peer.link.error("unsupported_field", { id: message.id });
       case "login":
         return peer.link.error("replay");
       case "heartbeat":

@@ -105,7 +105,7 @@ const WORKER_TO_GATEWAY: readonly WorkerToGateway[] = [
   { type: "withdraw_offer", manifestRoot: HASH },
   { type: "receipt", ...RECEIPT },
   { type: "voucher_ack", total: 0n },
-  { type: "redeem_request", total: 5n, maxDeduction: 1n, signature: SIGNATURE },
+  { type: "redeem_request", id: "3", total: 5n, maxDeduction: 1n, signature: SIGNATURE },
   CLOSE,
   HEARTBEAT,
 ];
@@ -129,6 +129,7 @@ const GATEWAY_TO_WORKER: readonly GatewayToWorker[] = [
     maxCompletionTokens: 64,
   },
   { type: "voucher", ...VOUCHER },
+  { type: "redeeming", id: "3", total: 9n, deduction: 1n },
   { type: "possession", routeId: 3, manifestRoot: HASH, nonce: KEY, leaves: 31 },
   { type: "reasons", counts: { reason_price: 4 } },
   CLOSE,

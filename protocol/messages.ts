@@ -256,6 +256,7 @@ const receipt = z.strictObject({
 const voucherAck = z.strictObject({ type: z.literal("voucher_ack"), total: nanoton });
 const redeemRequest = z.strictObject({
   type: z.literal("redeem_request"),
+  id: requestId,
   /** Total of the newest voucher this worker has: what is redeemed is above it, and the request counts once. */
   total: nanoton,
   /** The most the gateway may keep of what the owner earned, for paying the fees of the redeem. */
@@ -303,6 +304,15 @@ const workerRoute = z.discriminatedUnion("kind", [
 export type WorkerRoute = z.output<typeof workerRoute>;
 
 const voucherMessage = z.strictObject({ type: z.literal("voucher"), boc: bytesField(undefined, 512), signature });
+/** The answer to a `redeem_request`, when earnings that bear it have come; until then there is none. */
+const redeeming = z.strictObject({
+  type: z.literal("redeeming"),
+  id: requestId,
+  /** Of the voucher that the gateway brings to the chain. */
+  total: nanoton,
+  /** What it kept for that of what was earned: how much less than the worker's own count the vouchers now grow. */
+  deduction: nanoton,
+});
 const possession = z.strictObject({
   type: z.literal("possession"),
   routeId,
@@ -320,6 +330,7 @@ const gatewayToWorker = z.discriminatedUnion("type", [
   offerAccepted,
   workerRoute,
   voucherMessage,
+  redeeming,
   possession,
   reasons,
   close,

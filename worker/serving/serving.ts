@@ -266,6 +266,8 @@ class WorkerServing implements Serving {
           "the gateway is about to restart; this worker reconnects by itself",
         );
         break;
+      case "redeeming":
+        break; // this worker asks for none yet
       case "possession":
         // Nobody answers for weights here yet; an honest "no" costs less standing than silence.
         link.send({ type: "close", routeId: message.routeId, code: "model_unavailable" });
