@@ -61,7 +61,11 @@ const MAX_ADVANCE_SECONDS = 4_000_000_000;
 export async function startChain(options: ChainOptions = {}): Promise<DevnetChain> {
   const { networkId = NETWORKS.devnet.networkId, blocks = DEFAULT_BLOCKS, port = 0, folder, log } = options;
   const workerData: ChainThreadData = { networkId, blocks, port, folder };
-  const thread = new ChainThread(new Worker(new URL("chain/thread.ts", import.meta.url), { workerData }), log);
+  // The executor prints a word when it breaks, and standard output may be somebody's JSON.
+  const worker = new Worker(new URL("chain/thread.ts", import.meta.url), { workerData, stdout: true, stderr: true });
+  worker.stdout.resume();
+  worker.stderr.resume();
+  const thread = new ChainThread(worker, log);
   const first = await thread.ready;
   return {
     ...nodeAt(thread, first),

@@ -45,6 +45,14 @@ export interface GetterRun {
   readonly stack: readonly TupleItem[];
 }
 
+/** The executor did not survive what it was asked: a get method with a stack of some hundred levels is enough. */
+export class ExecutorBroke extends Error {
+  constructor(cause: unknown) {
+    super("the executor broke", { cause });
+    this.name = "ExecutorBroke";
+  }
+}
+
 /** What a public node lets a get method use. */
 const GETTER_GAS = 1_000_000n;
 /** Parameters above are lists of validators: an eighth of a megabyte to read for every get method. */
@@ -133,13 +141,17 @@ export class Emulator {
     return { exitCode, gasUsed: Number(output.gas_used), stack: answer };
   }
 
-  /** A module of WASM that threw may have broken its own memory: the next call gets a fresh one. */
+  /**
+   * A module of WASM that threw may have broken its own memory: the next call gets a fresh one.
+   *
+   * @throws {ExecutorBroke}
+   */
   async #attempt<Result>(run: (executor: Executor) => Promise<Result>): Promise<Result> {
     try {
       return await run(this.#executor);
-    } catch (error) {
+    } catch (cause) {
       this.#executor = await Executor.create();
-      throw error;
+      throw new ExecutorBroke(cause);
     }
   }
 }

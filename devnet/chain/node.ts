@@ -4,6 +4,7 @@ import { Failure, parseTon } from "../../protocol/index.ts";
 import { ACCOUNT_METHODS } from "./account-methods.ts";
 import { BLOCK_METHODS } from "./block-methods.ts";
 import type { Chain } from "./chain.ts";
+import { ExecutorBroke } from "./emulator.ts";
 import { Faults } from "./faults.ts";
 import { MESSAGE_METHODS } from "./message-methods.ts";
 import type { Method } from "./method.ts";
@@ -107,7 +108,7 @@ export class ChainNode {
       const result = await this.#ask(question, fault === "loses-message");
       sendJson(response, 200, { ok: true, result, jsonrpc: "2.0", id });
     } catch (error) {
-      const refusal = error instanceof Refusal ? error : this.#bug(error);
+      const refusal = this.#refusalOf(error);
       sendJson(response, refusal.status, {
         ok: false,
         error: refusal.message,
@@ -131,8 +132,10 @@ export class ChainNode {
     if (!this.#hosts.has(headers.host ?? "")) throw new Refusal(403, "this node answers by its own address only");
   }
 
-  #bug(error: unknown): Refusal {
-    this.#options.bug(error);
+  #refusalOf(error: unknown): Refusal {
+    if (error instanceof Refusal) return error;
+    // Any contract can bring it about, so it is no bug of the node.
+    if (!(error instanceof ExecutorBroke)) this.#options.bug(error);
     return new Refusal(500, "LITE_SERVER_UNKNOWN: the node failed", { cause: error });
   }
 }
