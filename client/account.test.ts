@@ -345,3 +345,48 @@ function journalOf(lines: readonly string[]): Journal {
   journal.replace(lines);
   return journal;
 }
+
+test("a channel that was opened again with another key goes on from what its former key signed", async (t) => {
+  const options = { journal: memoryJournal(), channel: CHANNEL };
+  const { gateway, client } = await fakeNetwork(t, {}, options);
+  await client.complete(BODY);
+  await gateway.next("login");
+  await gateway.next("countersign");
+  await client.close();
+  const again = fakeClient(t, gateway, { ...options, paymentSeed: randomBytes(32) });
+  await again.complete(BODY);
+  // The former key's word is no word of the present one's.
+  assert.equal((await gateway.next("login")).countersigned, undefined);
+  assert.equal((await gateway.next("countersign")).total, 26n);
+});
+
+test("a new key without a state goes on from what the chain has charged, and from nothing above it", async (t) => {
+  const { gateway, client } = await fakeNetwork(t);
+  await client.complete(BODY);
+  await gateway.next("countersign");
+  await client.close();
+  const below = { ...CHANNEL, chargedOnChain: 12n };
+  await assert.rejects(fakeClient(t, gateway, { channel: below }).complete(BODY), { code: "bad_receipt" });
+  const again = fakeClient(t, gateway, { channel: { ...CHANNEL, chargedOnChain: 13n } });
+  await again.complete(BODY);
+  assert.equal((await gateway.next("countersign")).total, 26n);
+});
+
+test("what answers cost lately is their average, rounded up", async (t) => {
+  const { gateway, client } = await fakeNetwork(t);
+  assert.equal(client.account().recentCharge, undefined);
+  await client.complete(BODY);
+  await gateway.next("countersign");
+  assert.equal(client.account().recentCharge, 13n);
+});
+
+test("on trial the account says what is left of it after each answer", async (t) => {
+  const welcome = (message: GatewayToClient): GatewayToClient =>
+    message.type === "welcome" ? { ...message, trial: { completionTokens: 20_000, nanoton: 20n } } : message;
+  const { client } = await fakeNetwork(t, { isTrial: true, hooks: { welcome } });
+  await client.ready();
+  assert.deepEqual(client.account().trial, { completionTokens: 20_000, nanoton: 20n });
+  await client.complete(BODY);
+  while (client.account().openStreams > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual(client.account().trial, { completionTokens: 19_997, nanoton: 8n });
+});

@@ -18,7 +18,8 @@ import {
   type SignedVoucher,
 } from "../protocol/index.ts";
 import { Book } from "./book.ts";
-import type { Journal } from "./journal.ts";
+import type { Journal, SignedEntry } from "./journal.ts";
+import { RecentCharges } from "./recent-charges.ts";
 import {
   judgeReceipt,
   parseChargeVoucher,
@@ -26,35 +27,32 @@ import {
   totalAfter,
   type ChannelId,
   type OwedReceipt,
-  type StreamFacts,
   type StreamTerms,
   type Verdict,
 } from "./receipts.ts";
+import { OpenStreams, worstOf, type Meter } from "./open-streams.ts";
 import type { PaymentKey, Signatures } from "./signing.ts";
+import { checkCap, dayOf, fitsCap, type SpendingCap } from "./spending.ts";
+import { trialAfter, type TrialLeft } from "./trial.ts";
 
 /** The client's side of its channel: remembers streams, answers charges, never signs what it does not owe. */
 export interface Account {
   /**
    * Before the first byte of a stream leaves. The meter is read when its receipt comes, however early or late.
    *
-   * @throws {Failure} `disk_full`, `storage_failed`.
+   * @throws {Failure} `spending_cap`; `disk_full`, `storage_failed`.
    */
   opened(terms: StreamTerms, meter: Meter): void;
   /** What a gateway is shown at each login, in case it has lost its own copy. */
   countersigned(): CountersignedVoucher | undefined;
   /** Takes up what the gateway says was countersigned last. @throws {Failure} `bad_receipt` when it was not, by both keys. */
-  welcome(countersigned: CountersignedVoucher | null): void;
+  welcome(welcome: MessageOf<GatewayToClient, "welcome">): void;
   /** Answers to one charge, in order; empty when there is nothing to sign. Never rejects. */
   answer(charge: ChargeMessage): Promise<readonly ClientToGateway[]>;
   summary(): AccountSummary;
   /** Resolves when no charge is being answered; from now on none waits for others. */
   settle(): Promise<void>;
   close(): void;
-}
-
-/** What this client has counted of one stream so far. */
-export interface Meter {
-  facts(): StreamFacts;
 }
 
 type ChargeMessage = MessageOf<GatewayToClient, "charge">;
@@ -67,6 +65,12 @@ export interface AccountSummary {
   readonly countersigned: SignedVoucher | undefined;
   /** Streams whose receipt has not come. */
   readonly openStreams: number;
+  /** What they may cost at most. */
+  readonly openNanoton: Nanoton;
+  /** What an answer cost lately, on average, rounded up; undefined before the first. */
+  readonly recentCharge: Nanoton | undefined;
+  /** What is left of the gateway's trial; undefined with a channel, or before the gateway has said so. */
+  readonly trial: TrialLeft | undefined;
   /** Why the last charge was not countersigned; undefined when it was. */
   readonly refusal: string | undefined;
 }
@@ -77,15 +81,25 @@ export interface AccountOptions {
   /** 32 bytes. */
   readonly gatewayKey: Uint8Array;
   /** Undefined on trial: there is nothing to sign. */
-  readonly channel: ChannelId | undefined;
+  readonly channel: PaidChannel | undefined;
+  readonly cap: SpendingCap;
   readonly journal: Journal;
+  /** Unix ms. */
+  readonly now: () => number;
   /** Ms on a clock that never jumps. */
   readonly elapsed: () => number;
   readonly log: (line: string) => void;
 }
 
-/** Receipts come within seconds of the end; what is older was never charged. */
-const MAX_STREAMS = 8192;
+/** A channel that this client pays from. */
+export interface PaidChannel extends ChannelId {
+  /**
+   * What the chain has charged it. A voucher up to here is paid, whichever key countersigned it: a channel that was
+   * opened again with another key goes on from there. Default 0.
+   */
+  readonly chargedOnChain?: Nanoton;
+}
+
 /**
  * The gateway sends the next charge when this one is answered, with all receipts that came meanwhile: waiting a little
  * under load makes one signature and one write serve many answers.
@@ -99,7 +113,6 @@ const FULL_CHARGE = 64;
  */
 const FULL_SLICE = 8;
 const SLICE_MS = 1;
-
 /** @throws {Failure} `storage_failed` for a journal that cannot be read or belongs to another channel. */
 export function createAccount(options: AccountOptions): Account {
   return new ChannelAccount(options);
@@ -118,15 +131,14 @@ interface JudgedReceipt extends NamedReceipt {
   readonly verdict: Verdict;
 }
 
-interface KnownStream {
-  readonly terms: StreamTerms;
-  readonly meter: Meter;
-}
-
 class ChannelAccount implements Account {
   readonly #options: AccountOptions;
   readonly #book: Book | undefined;
-  readonly #streams = new Map<string, KnownStream>();
+  readonly #streams = new OpenStreams();
+  readonly #recent = new RecentCharges();
+  #trial: TrialLeft | undefined;
+  /** A countersignature of a former key, which the gateway would not take for the channel's any more. */
+  #former: SignedEntry | undefined;
   #refusal: string | undefined;
   #answeredAt = -PACE_MS;
   #isHurried = false;
@@ -136,37 +148,45 @@ class ChannelAccount implements Account {
 
   constructor(options: AccountOptions) {
     this.#options = options;
-    const { channel, journal } = options;
+    const { channel, journal, key } = options;
     this.#book = channel === undefined ? undefined : new Book(journal, channel);
+    const signed = this.#book?.signed;
+    if (channel === undefined || signed === undefined) return;
+    const hash = payloadHash(parseChargeVoucher(signed.boc, channel));
+    if (!verifySignature(signed.signature, hash, key.publicKey)) this.#former = signed;
   }
 
   opened(terms: StreamTerms, meter: Meter): void {
+    if (this.#book !== undefined) this.#checkCap(this.#book, worstOf(terms));
     this.#book?.opened(terms);
-    this.#streams.set(terms.reservationId, { terms, meter });
-    const [oldest] = this.#streams.size > MAX_STREAMS ? this.#streams.keys() : [];
-    if (oldest !== undefined) this.#streams.delete(oldest);
+    this.#streams.add(terms, meter, this.#options.elapsed());
   }
 
   countersigned(): CountersignedVoucher | undefined {
     const signed = this.#book?.signed;
-    if (signed?.gatewaySignature === undefined) return undefined;
+    if (signed?.gatewaySignature === undefined || signed === this.#former) return undefined;
     const { boc, signature, gatewaySignature } = signed;
     return { boc, signature, gatewaySignature };
   }
 
-  welcome(countersigned: CountersignedVoucher | null): void {
+  welcome({ countersigned, trial }: MessageOf<GatewayToClient, "welcome">): void {
+    this.#trial = trial;
     const { channel, key, gatewayKey } = this.#options;
     const book = this.#book;
     if (channel === undefined || book === undefined || countersigned === null) return;
+    if (book.signed !== undefined && equalBytes(book.signed.boc, countersigned.boc)) return;
     const voucher = parseChargeVoucher(countersigned.boc, channel);
     const hash = payloadHash(voucher);
-    if (!verifySignature(countersigned.signature, hash, key.publicKey)) {
+    const isOwn = verifySignature(countersigned.signature, hash, key.publicKey);
+    if (!isOwn && voucher.total > (channel.chargedOnChain ?? 0n)) {
       throw new Failure("bad_receipt", "the gateway shows a countersignature that this key never made");
     }
     if (!verifySignature(countersigned.gatewaySignature, hash, gatewayKey)) {
       throw new Failure("bad_receipt", "the gateway shows a voucher that it never signed");
     }
-    if (voucher.total > book.standing.total) book.countersigned(voucher, countersigned, []);
+    if (voucher.total <= book.standing.total) return;
+    book.countersigned(voucher, countersigned, []);
+    this.#former = isOwn ? undefined : book.signed;
   }
 
   answer(charge: ChargeMessage): Promise<readonly ClientToGateway[]> {
@@ -181,6 +201,9 @@ class ChannelAccount implements Account {
       total: signed?.total ?? 0n,
       countersigned: signed === undefined ? undefined : { boc: signed.boc, signature: signed.signature },
       openStreams: this.#streams.size,
+      openNanoton: this.#streams.atMost(this.#options.elapsed()),
+      recentCharge: this.#recent.average,
+      trial: this.#trial,
       refusal: this.#refusal,
     };
   }
@@ -193,6 +216,15 @@ class ChannelAccount implements Account {
 
   close(): void {
     this.#options.journal.close();
+  }
+
+  /** Every stream is looked at only when the cap is near: before most requests a sum is enough. */
+  #checkCap(book: Book, worst: Nanoton): void {
+    const { cap, now, elapsed } = this.#options;
+    const { total } = book.standing;
+    const dayStart = cap.perDay === undefined ? total : book.dayStart(dayOf(now()));
+    if (fitsCap(cap, { total, dayStart, open: this.#streams.worst }, worst)) return;
+    checkCap(cap, { total, dayStart, open: this.#streams.atMost(elapsed()) }, worst);
   }
 
   async #answerInTurn(charge: ChargeMessage): Promise<readonly ClientToGateway[]> {
@@ -234,7 +266,11 @@ class ChannelAccount implements Account {
 
   async #answerOnTrial(receipts: readonly SignedReceipt[]): Promise<readonly ClientToGateway[]> {
     const judged = await this.#judgeAll(receipts.map(named));
-    for (const { reservationId } of receipts) this.#streams.delete(reservationId);
+    for (const { reservationId } of receipts) this.#streams.forget(reservationId);
+    for (const { receipt, verdict } of judged) {
+      const { completionTokens } = receipt.usage;
+      if (this.#trial !== undefined) this.#trial = trialAfter(this.#trial, completionTokens, verdict.charge.earned);
+    }
     return this.#dispute(judged);
   }
 
@@ -311,7 +347,8 @@ class ChannelAccount implements Account {
     }));
     book.countersigned(payload, { boc: voucher.boc, signature, gatewaySignature: voucher.signature }, receipts);
     this.#refusal = undefined;
-    for (const { signed } of judged) this.#streams.delete(signed.reservationId);
+    for (const { signed } of judged) this.#streams.forget(signed.reservationId);
+    this.#recent.add(judged.map(({ verdict }) => verdict.charge.charge));
     return { type: "countersign", total: payload.total, signature };
   }
 }

@@ -1,5 +1,19 @@
-import { Failure, type ChargeVoucher, type CountersignedVoucher, type Receipt } from "../protocol/index.ts";
-import { encodeEntry, readJournal, type DisputedEntry, type Entry, type Journal, type SignedEntry } from "./journal.ts";
+import {
+  Failure,
+  type ChargeVoucher,
+  type CountersignedVoucher,
+  type Nanoton,
+  type Receipt,
+} from "../protocol/index.ts";
+import {
+  encodeEntry,
+  readJournal,
+  type DayEntry,
+  type DisputedEntry,
+  type Entry,
+  type Journal,
+  type SignedEntry,
+} from "./journal.ts";
 import { Leases } from "./leases.ts";
 import { NOTHING_CHARGED, type ChannelId, type Standing, type StreamTerms } from "./receipts.ts";
 
@@ -26,16 +40,18 @@ export class Book {
   readonly #disputes = new Map<string, DisputedEntry>();
   readonly #settled = new Set<string>();
   #signed: SignedEntry | undefined;
+  #day: DayEntry | undefined;
   #written = 0;
 
   /** @throws {Failure} `storage_failed` for a journal that cannot be read or belongs to another channel. */
   constructor(journal: Journal, channel: ChannelId) {
     this.#journal = journal;
-    const { signed, leases, disputed } = readJournal(journal.lines());
+    const { signed, leases, disputed, day } = readJournal(journal.lines());
     if (signed !== undefined && (signed.networkId !== channel.networkId || signed.channel !== channel.address)) {
       throw new Failure("storage_failed", "the state belongs to another channel");
     }
     this.#signed = signed;
+    this.#day = day;
     this.#rememberSettled(signed?.receipts ?? []);
     for (const lease of leases) this.#inherited.put(lease);
     for (const [receiptHash, entry] of disputed) this.#disputes.set(receiptHash, entry);
@@ -56,6 +72,16 @@ export class Book {
     if (lease === undefined) return;
     this.#append(lease);
     this.#leases.put(lease);
+  }
+
+  /** The total with which a day began. @throws {Failure} `disk_full`, `storage_failed` on the first request of a day. */
+  dayStart(day: number): Nanoton {
+    if (this.#day?.day !== day) {
+      const entry: DayEntry = { t: "day", day, total: this.standing.total };
+      this.#append(entry);
+      this.#day = entry;
+    }
+    return this.#day.total;
   }
 
   /** What was agreed for a stream that a process before this one opened. */
@@ -111,7 +137,14 @@ export class Book {
 
   #compact(): void {
     const signed = this.#signed === undefined ? [] : [this.#signed];
-    const entries = [...signed, ...this.#inherited.entries(), ...this.#leases.entries(), ...this.#disputes.values()];
+    const day = this.#day === undefined ? [] : [this.#day];
+    const entries = [
+      ...signed,
+      ...day,
+      ...this.#inherited.entries(),
+      ...this.#leases.entries(),
+      ...this.#disputes.values(),
+    ];
     this.#journal.replace(entries.map(encodeEntry));
     this.#written = 0;
   }

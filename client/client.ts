@@ -12,7 +12,7 @@ import {
   type PriceSheet,
   type ReleaseVerifier,
 } from "../protocol/index.ts";
-import { createAccount, type AccountSummary } from "./account.ts";
+import { createAccount, type AccountSummary, type PaidChannel } from "./account.ts";
 import type { Catalogue } from "./catalogue.ts";
 import { createConversations } from "./conversations.ts";
 import { collect, eventsOf, type ClientEvent, type Completion, type StartRequest } from "./events.ts";
@@ -20,12 +20,12 @@ import { createEvidenceDesk } from "./evidence.ts";
 import { gatewayUrls } from "./gateway-url.ts";
 import type { Journal } from "./journal.ts";
 import { openLink } from "./link.ts";
-import type { ChannelId } from "./receipts.ts";
 import type { ModelRequest } from "./sealed-body.ts";
 import { runRequest, type AnswerListener, type RequestTerms } from "./session.ts";
 import { createSessions } from "./sessions.ts";
 import type { Signatures } from "./signing.ts";
 import type { OpenSocket } from "./socket.ts";
+import type { SpendingCap } from "./spending.ts";
 import { DEFAULT_MAX_FEE_BPS } from "./trust.ts";
 
 /** A program that asks: verifies workers, seals prompts, pays by countersignature. */
@@ -67,7 +67,9 @@ export interface ClientOptions {
   /** 32 secret bytes: the key this client pays with. */
   readonly paymentSeed: Uint8Array;
   /** The payment channel; without one the gateway's trial is used, and nothing is signed. */
-  readonly channel?: ChannelId;
+  readonly channel?: PaidChannel;
+  /** Refuses a request before it leaves when its worst case would pass this. Default: the deposit is the cap. */
+  readonly cap?: SpendingCap;
   /** Models by name. A manifest root of 64 hex digits needs no entry. */
   readonly catalogue?: Catalogue;
   /** Highest price in nanoton per million tokens, the gateway's fee included. */
@@ -103,6 +105,7 @@ export function assembleClient(options: ClientOptions, platform: Platform): Clie
     gateway,
     policy = DEFAULT_POLICY,
     channel,
+    cap = {},
     catalogue = [],
     maxPrice,
     maxFeeBps = DEFAULT_MAX_FEE_BPS,
@@ -113,7 +116,7 @@ export function assembleClient(options: ClientOptions, platform: Platform): Clie
   const key = signatures.paymentKey(options.paymentSeed);
   const elapsed = (): number => performance.now();
   const { verify } = signatures;
-  const account = createAccount({ key, verify, gatewayKey: gateway.key, channel, journal, elapsed, log });
+  const account = createAccount({ key, verify, gatewayKey: gateway.key, channel, cap, journal, now, elapsed, log });
   const link = openLink({
     url: urls.socket,
     gatewayKey: gateway.key,
@@ -124,7 +127,7 @@ export function assembleClient(options: ClientOptions, platform: Platform): Clie
     now,
     random,
     countersigned: () => account.countersigned(),
-    onWelcome: ({ countersigned }) => account.welcome(countersigned),
+    onWelcome: (welcome) => account.welcome(welcome),
     onCharge: (charge) => {
       void account.answer(charge).then((answers) => {
         for (const answer of answers) link.send(answer);

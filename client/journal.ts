@@ -78,6 +78,8 @@ const entrySchema = z.discriminatedUnion("t", [
     completionTokens: count,
     charge: nanoton,
   }),
+  /** With which total a day began: what a daily cap counts from. */
+  z.strictObject({ t: z.literal("day"), day: count, total: nanoton }),
 ]);
 
 /** One fact about the channel, in the order they happened. */
@@ -85,6 +87,7 @@ export type Entry = z.output<typeof entrySchema>;
 export type LeaseEntry = Extract<Entry, { t: "leased" }>;
 export type SignedEntry = Extract<Entry, { t: "signed" }>;
 export type DisputedEntry = Extract<Entry, { t: "disputed" }>;
+export type DayEntry = Extract<Entry, { t: "day" }>;
 
 export function encodeEntry(entry: Entry): string {
   return stringify(entry);
@@ -97,11 +100,14 @@ export interface JournalState {
   readonly leases: readonly LeaseEntry[];
   /** Disputes not settled yet, by receipt hash in hex. */
   readonly disputed: ReadonlyMap<string, DisputedEntry>;
+  /** The newest day on which something was asked under a daily cap. */
+  readonly day: DayEntry | undefined;
 }
 
 /** @throws {Failure} `storage_failed` for a line in the middle that is not an entry: something else wrote there. */
 export function readJournal(lines: readonly string[]): JournalState {
   let signed: SignedEntry | undefined;
+  let day: DayEntry | undefined;
   const leases = new Leases();
   const disputed = new Map<string, DisputedEntry>();
   for (const line of lines) {
@@ -120,9 +126,12 @@ export function readJournal(lines: readonly string[]): JournalState {
       case "disputed":
         disputed.set(entry.receiptHash, entry);
         break;
+      case "day":
+        day = entry;
+        break;
     }
   }
-  return { signed, leases: leases.entries(), disputed };
+  return { signed, leases: leases.entries(), disputed, day };
 }
 
 function parseEntry(line: string): Entry {

@@ -362,6 +362,13 @@ for (const [code, status] of REFUSALS) {
   });
 }
 
+test("a request that could pass the cap becomes HTTP 402 with what is left", async (t) => {
+  const { endpoint } = await fakeEndpoint(t, {}, { cap: { perDay: 100n } });
+  const answered = await chat(endpoint, { max_tokens: 8 });
+  assert.deepEqual([answered.status, errorOf(answered).code], [402, "spending_cap"]);
+  assert.match(errorOf(answered).message, /0\.0000001 TON of the cap are left today/);
+});
+
 test("an answer that breaks off ends its stream with an error and without [DONE]", async (t) => {
   const answer = (stream: FakeStream): void => {
     stream.event({ t: "delta", text: "Hel", tokenIds: [1] });

@@ -55,6 +55,7 @@ const STATUS: Partial<Record<FailureCode, number>> = {
   reservation_exceeded: 413,
   payment_required: 402,
   trial_exhausted: 402,
+  spending_cap: 402,
   price_too_low: 402,
   tier_too_low: 403,
   policy_denied: 403,

@@ -16,7 +16,7 @@ import type { Channels, ClientChannelView } from "./channels.ts";
 import type { Charging } from "./charging.ts";
 import { unixSeconds, type Clock } from "./clock.ts";
 import type { ClientPayer } from "./entries.ts";
-import { addressBlock, refusalByCredit, refusalByTrial } from "./exposure.ts";
+import { addressBlock, refusalByCredit, refusalByTrial, trialLeft } from "./exposure.ts";
 import { Hello, type HelloEnd } from "./hello.ts";
 import type { Journal } from "./journal.ts";
 import { dayOf, emptyBook, openDisputes, uncountersignedTotal } from "./books.ts";
@@ -93,10 +93,11 @@ export class Clients {
   }
 
   welcome(peer: ClientPeer): void {
-    const { charging, feeBps } = this.#options;
+    const { charging, journal, feeBps } = this.#options;
     const isHolder = this.#channelOf(peer) !== undefined;
     const countersigned = isHolder ? charging.countersigned(peer.channel) : null;
-    peer.link.send({ type: "welcome", feeBps, countersigned });
+    const trial = "trial" in peer.payer ? { trial: trialLeft(journal.ledger.trials.get(peer.payer.trial)) } : {};
+    peer.link.send({ type: "welcome", feeBps, countersigned, ...trial });
     if (isHolder) charging.linkUp(peer.channel, peer.link);
   }
 

@@ -1,4 +1,4 @@
-import type { FailureCode, Nanoton } from "../protocol/index.ts";
+import type { FailureCode, GatewayToClient, MessageOf, Nanoton } from "../protocol/index.ts";
 import type { ClientChannelView } from "./channels.ts";
 import { TRIAL } from "./limits.ts";
 
@@ -33,6 +33,8 @@ export function refusalByCredit(exposure: ChannelExposure): FailureCode | undefi
   return exposure.openHolds + exposure.hold <= left ? undefined : "payment_required";
 }
 
+type TrialLeft = NonNullable<MessageOf<GatewayToClient, "welcome">["trial"]>;
+
 export interface TrialExposure {
   readonly hold: Nanoton;
   readonly maxCompletionTokens: number;
@@ -52,6 +54,15 @@ export function refusalByTrial(trial: TrialExposure): FailureCode | undefined {
     trial.dayPaid + trial.hold > TRIAL.perGatewayDay ||
     trial.otherKeysOfBlock >= TRIAL.keysPerBlockDay;
   return isOver ? "trial_exhausted" : undefined;
+}
+
+/** What a key may still use, as far as it is not held by open reservations. */
+export function trialLeft(used: { readonly completionTokens: number; readonly paid: Nanoton } | undefined): TrialLeft {
+  const { completionTokens = 0, paid = 0n } = used ?? {};
+  return {
+    completionTokens: Math.max(0, TRIAL.completionTokens - completionTokens),
+    nanoton: paid < TRIAL.perKey ? TRIAL.perKey - paid : 0n,
+  };
 }
 
 /** The /24 or /48 an address belongs to: what one person can easily have many of. */

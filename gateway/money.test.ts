@@ -365,6 +365,18 @@ test("a trial is paid by the gateway: the client gets the receipt without a vouc
 /** A request whose hold a trial can bear. */
 const SMALL = { maxPromptBytes: 100, maxCompletionTokens: 20 };
 
+test("a login without a channel is told what is left of its trial, and one with a channel is not", async (t) => {
+  const { worker, client, stage } = await cast(t);
+  const trial = await stage.trialClient();
+  await serve(trial, worker, SMALL);
+  await trial.next("charge");
+  const { trial: left } = await (await stage.again(trial)).next("welcome");
+  const { completionTokens } = USAGE;
+  // Trials carry no fee: what they cost the gateway is what the worker earns.
+  assert.deepEqual(left, { completionTokens: 20_000 - completionTokens, nanoton: 2_000_000n - ONE.earned });
+  assert.equal((await (await stage.again(client)).next("welcome")).trial, undefined);
+});
+
 test("a trial key ends at 20 000 completion tokens, held ones included", async (t) => {
   const { stage } = await cast(t);
   const free = { prompt: 0n, cached: 0n, completion: 0n };

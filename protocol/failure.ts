@@ -70,7 +70,19 @@ export const FAILURES = {
   chain_disagrees: { blame: "network", retry: true },
   chain_other_network: { blame: "client", retry: false },
   chain_refused: { blame: "client", retry: false },
-  // The owner's wallet (local to the worker it is connected to)
+  // A payer's channel (local to the client)
+  spending_cap: { blame: "client", retry: false },
+  deposit_too_small: { blame: "client", retry: false },
+  channel_missing: { blame: "client", retry: false },
+  channel_locked: { blame: "client", retry: false },
+  channel_closing: { blame: "client", retry: false },
+  channel_pending: { blame: "client", retry: true },
+  gateway_contract: { blame: "gateway", retry: false },
+  gateway_unlisted: { blame: "gateway", retry: false },
+  gateway_terms: { blame: "gateway", retry: false },
+  gateway_stake: { blame: "gateway", retry: false },
+  gateway_closing: { blame: "gateway", retry: false },
+  // A wallet (local to the worker or client that asks it)
   wallet_missing: { blame: "client", retry: false },
   wallet_declined: { blame: "client", retry: true },
   wallet_silent: { blame: "client", retry: true },
@@ -82,6 +94,7 @@ export const FAILURES = {
   wallet_proof: { blame: "client", retry: true },
   wallet_session: { blame: "client", retry: false },
   wallet_busy: { blame: "client", retry: true },
+  wallet_balance: { blame: "client", retry: true },
   nothing_to_withdraw: { blame: "client", retry: false },
   // The machine a role runs on: shown to the person at it, never sent
   model_invalid: { blame: "worker", retry: false },

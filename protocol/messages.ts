@@ -170,6 +170,8 @@ const clientWelcome = z.strictObject({
   feeBps: z.int().min(0).max(10_000),
   /** The newest voucher this client countersigned here, so that a client which lost its state can go on. */
   countersigned: countersignedVoucher.nullable(),
+  /** What is left of the trial of a key without a channel. */
+  trial: z.strictObject({ completionTokens: count, nanoton }).optional(),
 });
 const candidate = z.strictObject({
   workerId: hashHex,

@@ -37,7 +37,8 @@ export const FAILURE_TEXT: Readonly<Record<FailureCode, string>> = {
     "The request is larger than what was reserved for it. Nothing was generated or charged; shorten it.",
   reservation_mismatch:
     "The worker was given another request than the one that was sealed. Nothing was generated or charged; try again.",
-  payment_required: "The deposit does not cover this request. Top up the channel or lower the token limit.",
+  payment_required:
+    "The deposit or the credit limit does not cover what this request could cost. Top up the channel, raise the credit limit or lower the token limit.",
   trial_exhausted: "The trial is used up. Open a channel with a deposit to go on.",
   price_too_low: "No worker asks as little as the highest price allows. Raise the highest price or try later.",
   tier_too_low:
@@ -79,6 +80,28 @@ export const FAILURE_TEXT: Readonly<Record<FailureCode, string>> = {
     "The blockchain node belongs to another network than the one chosen. Correct its address or the network in the settings.",
   chain_refused:
     "The contract did not accept the message; no coins were moved. Update the numbers on the page, then try again.",
+  spending_cap:
+    "This could cost more than the cap you set. Nothing was sent; raise the cap, lower the token limit, or wait until the day is over.",
+  deposit_too_small:
+    "The deposit is less than the network takes. Nothing was sent; choose at least the amount that is named.",
+  channel_missing: "There is no channel with a deposit here. Open one first.",
+  channel_locked:
+    "The channel holds a deposit, so its key cannot change nor its credit limit fall. Add to it as it is, or close it first.",
+  channel_closing:
+    "The channel is closing, and coins sent to it now would come back. Wait until it is closed, then open it again.",
+  channel_pending:
+    "A message to the channel is under way and not seen on the chain yet. Wait a few minutes, then look again; do not confirm it twice.",
+  gateway_contract:
+    "The gateway's contract is not one that this version knows, or belongs to another key. Nothing was sent; check the gateway's key, or choose another gateway.",
+  gateway_unlisted:
+    "The network's registry does not list this gateway with this key. Nothing was sent; choose a gateway that is listed.",
+  gateway_terms:
+    "The gateway does not keep to the network's delays or its highest fee. Nothing was sent; choose another gateway.",
+  gateway_stake:
+    "The gateway's stake is less than the network asks for. Nothing was sent; wait until it has added some, or choose another gateway.",
+  gateway_closing: "The gateway is closing for good. Nothing was sent; choose another gateway.",
+  wallet_balance:
+    "The wallet does not hold the amount and the fees. Nothing was sent; add coins to it, or choose a smaller amount.",
   wallet_missing: "No wallet is connected. Open the wallet page, scan the code with your wallet app, then try again.",
   wallet_declined: "You declined it in your wallet. Nothing was sent; try again when you want to.",
   wallet_silent:
@@ -91,7 +114,7 @@ export const FAILURE_TEXT: Readonly<Record<FailureCode, string>> = {
   wallet_network:
     "The wallet is on another network than the one chosen. Choose the same network in the wallet or in the settings.",
   wallet_address:
-    "The wallet answered with another address than the one this worker earns for. Choose that account in the wallet, then try again; or connect the other wallet as the new owner.",
+    "The wallet is on another account than the one that was asked. Choose that account in the wallet, then try again; a worker can also take the other one as its new owner.",
   wallet_proof:
     "The wallet did not prove that the address is its own, so it was not accepted. Try again, or choose another wallet app.",
   wallet_session:
