@@ -11,8 +11,15 @@ import {
   type PriceSheet,
   type RawAddress,
 } from "../protocol/index.ts";
-import { startWorker, type Engine, type EnginePlan, type Worker, type WorkerModel } from "../worker/index.ts";
-import { DEVNET_NETWORK_ID, devnetAddress, devnetKey } from "./accounts.ts";
+import {
+  startWorker,
+  type Engine,
+  type EnginePlan,
+  type KnownWallet,
+  type Worker,
+  type WorkerModel,
+} from "../worker/index.ts";
+import { DEVNET_NETWORK_ID, devnetAddress, devnetKey, type DevnetKey } from "./accounts.ts";
 import { ensurePracticeModel } from "./practice-model.ts";
 
 export { DEVNET_NETWORK_ID, devnetAddress, devnetKey } from "./accounts.ts";
@@ -52,6 +59,10 @@ export interface DevnetOptions {
   /** Default: the practice model in an engine process. */
   readonly model?: DevnetModel;
   readonly price?: PriceSheet;
+  /** Whether owners have named themselves, or will do so from a wallet app. Default `named`. */
+  readonly owners?: "named" | "later";
+  /** Wallet apps that workers can connect; their bridges are on loopback. Default none. */
+  readonly wallets?: readonly KnownWallet[];
   readonly gateway?: Partial<Pick<GatewayOptions, "port" | "feeBps" | "limits" | "clock" | "store" | "log">>;
 }
 
@@ -68,7 +79,9 @@ export interface Devnet {
 
 export interface DevnetWorker {
   readonly worker: Worker;
+  /** The wallet of `walletKey`, named or not. */
   readonly owner: RawAddress;
+  readonly walletKey: DevnetKey;
 }
 
 export interface DevnetClientOptions extends Partial<NodeClientOptions> {
@@ -97,6 +110,13 @@ const DEPOSIT: Nanoton = 1_000_000_000_000n;
 const CREDIT_LIMIT: Nanoton = 100_000_000_000n;
 const WALLET_DOMAIN = "devnet.cocoon";
 
+/** What a wallet app of the devnet reads of the app that asks. */
+export const DEVNET_MANIFEST = {
+  url: `https://${WALLET_DOMAIN}`,
+  name: "Cocoon devnet",
+  iconUrl: `https://${WALLET_DOMAIN}/icon.png`,
+};
+
 /** What fits any computer: a practice model needs no GPU, and two threads starve a small machine (ENGINE §0.2). */
 const DEFAULT_PLAN: Omit<EnginePlan, "modelPath"> = {
   contextTokens: 2048,
@@ -115,7 +135,7 @@ const DEFAULT_PLAN: Omit<EnginePlan, "modelPath"> = {
  * @throws {Failure} what keeps one of them from running.
  */
 export async function startDevnet(options: DevnetOptions): Promise<Devnet> {
-  const { folder, seed = 1, workers: count = 1, price = PRACTICE_PRICE } = options;
+  const { folder, seed = 1, workers: count = 1, price = PRACTICE_PRICE, owners = "named", wallets = [] } = options;
   const model = options.model ?? { id: "practice", path: await ensurePracticeModel() };
   const channels = localChannels();
   const gateway = await startGateway({
@@ -135,7 +155,7 @@ export async function startDevnet(options: DevnetOptions): Promise<Devnet> {
   };
   try {
     for (let at = 0; at < count; at++) {
-      workers.push(await startDevnetWorker({ at, seed, folder, gateway, channels, model, price }));
+      workers.push(await startDevnetWorker({ at, seed, folder, gateway, channels, model, price, owners, wallets }));
     }
     await Promise.all(workers.map(({ worker }) => worker.untilOffered()));
   } catch (error) {
@@ -189,6 +209,8 @@ interface WorkerSetUp {
   readonly channels: ReturnType<typeof localChannels>;
   readonly model: DevnetModel;
   readonly price: PriceSheet;
+  readonly owners: "named" | "later";
+  readonly wallets: readonly KnownWallet[];
 }
 
 async function startDevnetWorker({
@@ -199,6 +221,8 @@ async function startDevnetWorker({
   channels,
   model,
   price,
+  owners,
+  wallets,
 }: WorkerSetUp): Promise<DevnetWorker> {
   const identity = devnetKey(seed, `worker ${at}`);
   const wallet = devnetKey(seed, `wallet of owner ${at}`);
@@ -215,11 +239,13 @@ async function startDevnetWorker({
     gateways: [{ url: gateway.httpUrl, key: gateway.gatewayKey }],
     models: [workerModel(model, at, seed, price)],
     networkId: DEVNET_NETWORK_ID,
-    owner: { address: proof.address, proof },
-    channelAt: () => channels.workerChannel(proof.address),
+    ...(owners === "later" ? {} : { owner: { address: proof.address, proof } }),
+    wallets,
+    manifest: { manifestUrl: `${DEVNET_MANIFEST.url}/tonconnect-manifest.json`, domain: WALLET_DOMAIN },
+    channelAt: (_, owner) => channels.workerChannel(owner),
     keys: { read: () => Promise.resolve(identity.seed), write: () => Promise.resolve() },
   });
-  return { worker, owner: proof.address };
+  return { worker, owner: proof.address, walletKey: wallet };
 }
 
 function workerModel(model: DevnetModel, at: number, seed: number, price: PriceSheet): WorkerModel {

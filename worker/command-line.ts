@@ -8,7 +8,7 @@ export interface ServeCommand {
   readonly gateways: readonly GatewayAddress[];
   readonly plans: readonly EnginePlan[];
   readonly price: PriceSheet;
-  /** `0:hex`; undefined: earn first, name a wallet later. */
+  /** `0:hex`; undefined: the one named last, or nobody yet. */
   readonly owner: string | undefined;
   readonly dataFolder: string | undefined;
   readonly networkId: number;
@@ -21,7 +21,8 @@ export const USAGE = `Usage: npm run worker -- serve --gateway URL --gateway-key
   --gateway-key KEY    its public key, as the gateway prints it (hex or base64url)
   --model FILE         a GGUF file to serve; may be repeated
   --price P,C,O        nanoton per million prompt, cached and completion tokens (default 20000000,10000000,60000000)
-  --owner ADDRESS      the TON wallet this worker earns for; without it, earnings are owed until you name one
+  --owner ADDRESS      the TON wallet this worker earns for; default the one named last, and without any, earnings
+                       are owed until you name one
   --slots N            requests answered at once (default 4)
   --context N          tokens of one request, prompt and answer together (default 4096)
   --gpu KIND           auto, cuda, vulkan, metal or off (default auto)

@@ -18,6 +18,7 @@ const GATEWAY: GatewayStatus = {
 function status(overrides: Partial<ServingStatus> = {}, gateway: Partial<GatewayStatus> = {}): ServingStatus {
   return {
     workerId: "ab".repeat(32),
+    owner: undefined,
     tier: "software",
     gateways: [{ ...GATEWAY, ...gateway }],
     models: [

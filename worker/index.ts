@@ -1,6 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { basename } from "node:path";
 import { Failure, type PriceSheet } from "../protocol/index.ts";
+import { openOwnerBook } from "./control/owner-book.ts";
+import { secretsOnDisk, type SecretStorage } from "./control/secret-storage.ts";
+import { KNOWN_WALLETS, type KnownWallet } from "./control/ton-connect/known-wallets.ts";
+import { APP_MANIFEST, type AppManifest } from "./control/ton-connect/manifest.ts";
+import { walletSessions } from "./control/ton-connect/thread.ts";
+import { createWallet, type Wallet } from "./control/wallet.ts";
 import { forkEngine, type Spawn } from "./control/spawn.ts";
 import { superviseEngine, type SupervisedEngine } from "./control/supervisor.ts";
 import type { EnginePlan } from "./engine/messages.ts";
@@ -12,7 +18,7 @@ import type { GatewayAddress } from "./serving/gateway-address.ts";
 import { createVerifier, keysOnDisk, loadIdentity, type Keys } from "./serving/identity.ts";
 import type { Owner } from "./serving/link.ts";
 import type { ServedModel } from "./serving/publisher.ts";
-import { startServing, type Serving } from "./serving/serving.ts";
+import { startServing, type OwnedVoucher, type Serving } from "./serving/serving.ts";
 import { dialWebSocket } from "./serving/socket.ts";
 import type { ServingStatus } from "./serving/status.ts";
 import { readManifest } from "./serving/weights-manifest.ts";
@@ -33,6 +39,7 @@ export type { GatewayAddress } from "./serving/gateway-address.ts";
 export type { Keys } from "./serving/identity.ts";
 export type { LinkState, Owner } from "./serving/link.ts";
 export type { GatewayStatus, ModelStatus, ServingStatus, Totals } from "./serving/status.ts";
+export type { OwnedVoucher } from "./serving/serving.ts";
 export type { VoucherReport } from "./serving/vouchers.ts";
 
 /** One model to serve: a file for an engine process of our own, or an engine that is already there. */
@@ -54,10 +61,16 @@ export interface WorkerOptions {
   readonly models: readonly WorkerModel[];
   /** −239 is TON's main network. */
   readonly networkId: number;
-  /** Whose wallet it earns for; without one, earnings are owed but not yet promised. */
+  /** Whose wallet it earns for. Default: the owner named last; without any, earnings are owed but not yet promised. */
   readonly owner?: Owner;
-  /** Where the owner's WorkerChannel at a gateway would be; else the first one a gateway names stands. */
-  readonly channelAt?: (gateway: GatewayAddress) => string | undefined;
+  /** Where an owner's WorkerChannel at a gateway would be; else the first one a gateway names stands. */
+  readonly channelAt?: (gateway: GatewayAddress, owner: string) => string | undefined;
+  /** Where the connection to a wallet app is kept; default a file in the data folder, in the app the system's keychain. */
+  readonly secrets?: SecretStorage;
+  /** Wallet apps that can be connected. Default {@link KNOWN_WALLETS}. */
+  readonly wallets?: readonly KnownWallet[];
+  /** What wallet apps are told of who asks. Default {@link APP_MANIFEST}. */
+  readonly manifest?: AppManifest;
   readonly attester?: Attester;
   readonly clock?: Clock;
   /** How engine processes are started. */
@@ -79,6 +92,17 @@ export interface Worker {
    * @throws {Failure} when no engine can be had before the owner changes something.
    */
   untilOffered(): Promise<void>;
+  /** The owner's wallet app: one that proves an address becomes the owner, as by {@link setOwner}. */
+  readonly wallet: Wallet;
+  /**
+   * Earns for another owner from now on, also after a restart. Each link logs in again when nothing runs over it; what was
+   * earned before anybody was named moves to this owner, what was vouchered to a former one stays that one's.
+   *
+   * @throws {Failure} `disk_full`, `storage_failed`: then the owner stays who it was.
+   */
+  setOwner(owner: Owner): Promise<void>;
+  /** The newest voucher of each gateway for each owner, former ones included. */
+  vouchers(): readonly OwnedVoucher[];
   /** While paused it keeps its links and offers nothing. */
   setPaused(isPaused: boolean): void;
   /** Starts engines that wait after a crash at once: the owner has changed something. */
@@ -103,16 +127,20 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   try {
     const identity = await loadIdentity(options.keys ?? keysOnDisk(folder), randomBytes);
     const models = await Promise.all(options.models.map((model) => prepareModel(model, options, engines)));
+    const clock = options.clock ?? systemClock;
+    const owners = await openOwnerBook(folder, { networkId: options.networkId, now: clock.now });
+    if (options.owner !== undefined) await owners.name(options.owner);
     const serving = await startServing({
       identity,
       models,
       gateways: options.gateways,
       networkId: options.networkId,
-      owner: options.owner,
+      owner: owners.current(),
+      formerOwners: owners.former(),
       channelAt: options.channelAt ?? (() => undefined),
       attester: options.attester ?? softwareAttester,
       release: null,
-      clock: options.clock ?? systemClock,
+      clock,
       randomBytes,
       random: Math.random,
       dial: dialWebSocket,
@@ -120,7 +148,22 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       disk: folder,
       verify: createVerifier(),
     });
-    return workerOf(serving, engines, async () => {
+    const setOwner = (owner: Owner): Promise<void> => serving.setOwner(owner, () => owners.name(owner));
+    const wallets = options.wallets ?? KNOWN_WALLETS;
+    const wallet = createWallet({
+      identityKey: identity.publicKey,
+      networkId: options.networkId,
+      wallets,
+      manifest: options.manifest ?? APP_MANIFEST,
+      secrets: options.secrets ?? secretsOnDisk(folder),
+      openSession: walletSessions(wallets),
+      clock,
+      randomBytes,
+      onOwner: setOwner,
+    });
+    void wallet.restore();
+    return workerOf({ serving, engines, wallet, setOwner }, async () => {
+      await wallet.close();
       await Promise.all(engines.map((engine) => engine.stop()));
       folder.release();
     });
@@ -150,13 +193,21 @@ function nameOf(path: string): string {
   return basename(path).replace(/\.gguf$/i, "");
 }
 
-function workerOf(serving: Serving, engines: readonly SupervisedEngine[], release: () => Promise<void>): Worker {
+interface WorkerParts extends Pick<Worker, "wallet" | "setOwner"> {
+  readonly serving: Serving;
+  readonly engines: readonly SupervisedEngine[];
+}
+
+function workerOf({ serving, engines, wallet, setOwner }: WorkerParts, release: () => Promise<void>): Worker {
   let stopping: Promise<void> | undefined;
   return {
     workerId: serving.status().workerId,
     status: () => serving.status(),
     onStatus: (listener) => serving.onStatus(listener),
     untilOffered: () => untilOffered(serving),
+    wallet,
+    setOwner,
+    vouchers: () => serving.vouchers(),
     setPaused: (isPaused) => serving.setPaused(isPaused),
     reviveEngines() {
       for (const engine of engines) engine.revive();

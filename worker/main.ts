@@ -1,7 +1,7 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { Failure, FAILURE_TEXT, stringify } from "../protocol/index.ts";
-import { parseCommandLine, USAGE, type ServeCommand } from "./command-line.ts";
+import { parseCommandLine, USAGE } from "./command-line.ts";
 import { earnings, newsBetween, progress, tierWords } from "./headless-words.ts";
 import { startWorker, type ServingStatus, type Worker } from "./index.ts";
 import { NO_TOTALS } from "./serving/status.ts";
@@ -39,7 +39,7 @@ async function main(args: readonly string[]): Promise<void> {
     networkId: command.networkId,
     ...(command.owner === undefined ? {} : { owner: { address: command.owner } }),
   });
-  introduce(worker, command, say);
+  introduce(worker, say);
   const stopTelling = command.isJson ? tellJson(worker) : tellSentences(worker, say);
   stopOnSignals(worker, say, stopTelling);
   process.off("SIGINT", leave);
@@ -51,9 +51,10 @@ async function main(args: readonly string[]): Promise<void> {
   });
 }
 
-function introduce(worker: Worker, { owner }: ServeCommand, say: (sentence: string) => void): void {
+function introduce(worker: Worker, say: (sentence: string) => void): void {
+  const { tier, owner } = worker.status();
   say(`This worker is ${worker.workerId.slice(0, 16)}.`);
-  say(tierWords(worker.status().tier));
+  say(tierWords(tier));
   say(
     owner === undefined
       ? "No wallet is named: the gateway will owe you what you earn, without a signed promise. Name one with --owner."

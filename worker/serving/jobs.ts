@@ -27,6 +27,8 @@ export interface Jobs {
   /** Ends everything that runs; what was delivered is charged. */
   cancelAll(): void;
   readonly openStreams: number;
+  /** Whether nothing runs over a link, or is about to. */
+  isIdle(link: Link): boolean;
   /** Streams an engine works on or has queued. */
   readonly answering: number;
 }
@@ -88,6 +90,10 @@ class RoutedJobs implements Jobs {
 
   get openStreams(): number {
     return this.#streams.size;
+  }
+
+  isIdle(link: Link): boolean {
+    return (this.#links.get(link)?.routes.size ?? 0) === 0;
   }
 
   get answering(): number {

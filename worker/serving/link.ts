@@ -74,6 +74,10 @@ export interface Link {
   bufferedBytes(): number;
   /** Dials for the first time. */
   open(): void;
+  /** Logs in again, for this owner, unless the gateway has named it already. What runs over the link is lost. */
+  setOwner(owner: Owner): void;
+  /** Whether the gateway has this owner's proof and books to it. */
+  isNamed(address: string): boolean;
   close(): void;
 }
 
@@ -112,6 +116,7 @@ class GatewayLink implements Link {
   readonly #options: LinkOptions;
   readonly #events: LinkEvents;
   readonly #url: string;
+  #owner: Owner | undefined;
   #state: LinkState = { phase: "connecting" };
   #attempt: Attempt | undefined;
   #cancelTimer: CancelTimer | undefined;
@@ -124,9 +129,28 @@ class GatewayLink implements Link {
     this.#options = options;
     this.#events = events;
     this.#url = linkUrl(options.gateway);
+    this.#owner = options.owner;
   }
 
   open(): void {
+    this.#dial();
+  }
+
+  isNamed(address: string): boolean {
+    return this.#state.phase === "ready" && this.#state.ownerNamed && this.#owner?.address === address;
+  }
+
+  setOwner(owner: Owner): void {
+    const isNamed = this.isNamed(owner.address);
+    this.#owner = owner;
+    if (isNamed) return;
+    const attempt = this.#attempt;
+    // Without an attempt the next one is on its way, or the link is closed.
+    if (attempt === undefined) return;
+    this.#cancelTimer?.();
+    this.#attempt = undefined;
+    attempt.socket.close();
+    if (attempt.phase === "ready") this.#events.onDown();
     this.#dial();
   }
 
@@ -237,7 +261,8 @@ class GatewayLink implements Link {
   }
 
   #logIn(attempt: Attempt, challenge: MessageOf<GatewayToWorker, "challenge">): void {
-    const { clock, identity, owner, newestVoucher } = this.#options;
+    const { clock, identity, newestVoucher } = this.#options;
+    const owner = this.#owner;
     if (attempt.phase !== "challenge") {
       this.#giveUp(attempt, "bad_login", "the gateway asked for a second login");
       return;

@@ -31,6 +31,7 @@ export async function serveAt(
     models: [{ id: "scripted", manifestRoot: TEST_ROOT, bytes: 10, price: TEST_PRICE, engine }],
     networkId: -3,
     owner: undefined,
+    formerOwners: [],
     channelAt: () => undefined,
     attester: softwareAttester,
     release: null,

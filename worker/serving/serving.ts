@@ -22,6 +22,7 @@ import type { Identity } from "./identity.ts";
 import { createJobs, type Jobs } from "./jobs.ts";
 import { createLink, type Link, type LinkMessage, type Owner } from "./link.ts";
 import { createOfferBook, type OfferBook, type SignedOffer } from "./offers.ts";
+import { createGatewayOwners, type GatewayOwners } from "./owners.ts";
 import { createPublisher, type Publisher, type ServedModel } from "./publisher.ts";
 import { createSessions, type Sessions } from "./sessions.ts";
 import type { Dial } from "./socket.ts";
@@ -35,8 +36,10 @@ export interface ServingOptions {
   readonly models: readonly ServedModel[];
   readonly networkId: number;
   readonly owner: Owner | undefined;
-  /** The owner's WorkerChannel at a gateway, where it can be computed. */
-  readonly channelAt: (gateway: GatewayAddress) => string | undefined;
+  /** Who it earned for before: their vouchers stay theirs. */
+  readonly formerOwners: readonly string[];
+  /** An owner's WorkerChannel at a gateway, where it can be computed. */
+  readonly channelAt: (gateway: GatewayAddress, owner: string) => string | undefined;
   readonly attester: Attester;
   readonly release: EvidenceClaims["release"];
   readonly clock: Clock;
@@ -56,25 +59,46 @@ export interface Serving {
   onStatus(listener: (status: ServingStatus) => void): () => void;
   /** While paused nothing is offered and nothing new is taken; links, and what runs, stay. */
   setPaused(isPaused: boolean): void;
+  /**
+   * Earns for another owner from now on: each link logs in again when nothing runs over it, and what was earned without
+   * an owner becomes this one's. Resolves when nothing more can fail.
+   *
+   * @param keep writes the owner down; what it throws leaves everything as it was.
+   * @throws {Failure} those of reading kept vouchers.
+   */
+  setOwner(owner: Owner, keep: () => Promise<void>): Promise<void>;
+  /** The newest voucher of each gateway for each owner this worker has earned for. */
+  vouchers(): readonly OwnedVoucher[];
   /** Takes nothing new, lets what runs end within `graceMs`, then leaves. */
   stop(graceMs: number): Promise<void>;
 }
 
+/** What one gateway has promised one owner. */
+export interface OwnedVoucher {
+  readonly gateway: GatewayAddress;
+  /** `0:hex`. */
+  readonly owner: string;
+  readonly voucher: SignedVoucher;
+}
+
 /** @throws {Failure} `bad_configuration` for an address that cannot be a gateway's; those of reading kept vouchers. */
 export async function startServing(options: ServingOptions): Promise<Serving> {
-  const keepers = await Promise.all(options.gateways.map((gateway) => openKeeper(gateway, options)));
-  const serving = new WorkerServing(options, keepers);
+  const { gateways, owner, formerOwners } = options;
+  const openAll = (address: string): Promise<readonly VoucherKeeper[]> =>
+    Promise.all(gateways.map((gateway) => openKeeper(gateway, address, options)));
+  const [keepers = [], ...former] = await Promise.all([owner?.address ?? "", ...formerOwners].map(openAll));
+  const serving = new WorkerServing(options, keepers, former);
   serving.open();
   return serving;
 }
 
-function openKeeper(gateway: GatewayAddress, options: ServingOptions): Promise<VoucherKeeper> {
-  const { owner, networkId, channelAt, disk, verify } = options;
+function openKeeper(gateway: GatewayAddress, owner: string, options: ServingOptions): Promise<VoucherKeeper> {
+  const { networkId, channelAt, disk, verify } = options;
   return openVoucherKeeper({
     gatewayKey: gateway.key,
-    owner: owner?.address ?? "",
+    owner,
     networkId,
-    channel: channelAt(gateway),
+    channel: owner === "" ? undefined : channelAt(gateway, owner),
     disk,
     verify,
   });
@@ -85,11 +109,11 @@ const STATUS_MS = 100;
 const DRAIN_CHECK_MS = 20;
 /** After everything was cancelled, what may still take its time: an engine in the middle of a long prompt. */
 const CANCEL_GRACE_MS = 2000;
-
+const NEXT_OWNER_CHECK_MS = 250;
 interface Counterparty {
   readonly link: Link;
   readonly publisher: Publisher;
-  readonly vouchers: VoucherKeeper;
+  readonly owners: GatewayOwners;
   reasons: Readonly<Record<string, number>>;
   problem: Problem | undefined;
 }
@@ -106,19 +130,32 @@ class WorkerServing implements Serving {
   readonly #capabilities = new Map<ServedModel, EngineCapabilities>();
   #totals = NO_TOTALS;
   #refusals: ServingStatus["refusals"] = [];
+  #owner: string | undefined;
   #isPaused = false;
   #isStopping = false;
   #cancelSweep: CancelTimer | undefined;
+  #cancelNextOwners: CancelTimer | undefined;
   #cancelTelling: CancelTimer | undefined;
 
-  constructor(options: ServingOptions, keepers: readonly VoucherKeeper[]) {
+  constructor(
+    options: ServingOptions,
+    keepers: readonly VoucherKeeper[],
+    former: readonly (readonly VoucherKeeper[])[],
+  ) {
     const { identity, clock, attester, models } = options;
     this.#options = options;
+    this.#owner = options.owner?.address;
     this.#evidence = createEvidenceIssuer(identity, attester, clock);
     this.#offers = createOfferBook(identity, clock);
     this.#sessions = this.#createSessions();
     this.#jobs = this.#createJobs();
-    this.#counterparties = keepers.map((keeper, at) => this.#createCounterparty(keeper, at));
+    this.#counterparties = keepers.map((keeper, at) =>
+      this.#createCounterparty(
+        keeper,
+        at,
+        former.flatMap((ofOwner) => ofOwner[at] ?? []),
+      ),
+    );
     this.#unsubscribe = models.map((model) => model.engine.onState(() => this.#onEngine()));
   }
 
@@ -131,6 +168,7 @@ class WorkerServing implements Serving {
   status(): ServingStatus {
     return {
       workerId: this.#options.identity.workerId,
+      owner: this.#owner,
       tier: this.#evidence.tier,
       gateways: this.#counterparties.map(gatewayStatus),
       models: this.#options.models.map(({ id, manifestRoot, price, engine }) => ({
@@ -158,6 +196,29 @@ class WorkerServing implements Serving {
     this.#changed();
   }
 
+  async setOwner(owner: Owner, keep: () => Promise<void>): Promise<void> {
+    const keepers = await Promise.all(this.#counterparties.map(({ owners }) => owners.keeperOf(owner.address)));
+    await keep();
+    for (const [at, { link, owners }] of this.#counterparties.entries()) {
+      const vouchers = keepers[at];
+      if (link.isNamed(owner.address) && !owners.isChanging) link.setOwner(owner);
+      else if (vouchers !== undefined) owners.expect(owner, vouchers);
+    }
+    this.#owner = owner.address;
+    this.#publish();
+    this.#awaitNextOwners();
+    this.#changed();
+  }
+
+  vouchers(): readonly OwnedVoucher[] {
+    return this.#counterparties.flatMap(({ link, owners }) =>
+      owners.keepers.flatMap((keeper) => {
+        const voucher = keeper.newest();
+        return voucher === undefined ? [] : [{ gateway: link.gateway, owner: keeper.owner, voucher }];
+      }),
+    );
+  }
+
   async stop(graceMs: number): Promise<void> {
     this.#isStopping = true;
     this.#publish();
@@ -165,9 +226,10 @@ class WorkerServing implements Serving {
     this.#jobs.cancelAll();
     await this.#untilIdle(CANCEL_GRACE_MS);
     this.#cancelSweep?.();
+    this.#cancelNextOwners?.();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     for (const { link } of this.#counterparties) link.close();
-    await Promise.all(this.#counterparties.map(({ vouchers }) => vouchers.save()));
+    await Promise.all(this.#counterparties.map(({ owners }) => owners.vouchers.save()));
     this.#tell();
     this.#listeners.clear();
   }
@@ -197,13 +259,20 @@ class WorkerServing implements Serving {
     });
   }
 
-  #createCounterparty(vouchers: VoucherKeeper, at: number): Counterparty {
+  #createCounterparty(present: VoucherKeeper, at: number, former: readonly VoucherKeeper[]): Counterparty {
     const { identity, owner, networkId, clock, random, dial, gateways, models, putEvidence } = this.#options;
     const gateway = gateways[at];
     if (gateway === undefined) throw new RangeError("a keeper without a gateway");
+    const owners = createGatewayOwners({
+      present,
+      former,
+      open: (owner) => openKeeper(gateway, owner, this.#options),
+      clock,
+      onSaveFailed: (error) => tellProblem(codeOf(error), "what this worker counted itself could not be kept"),
+    });
     const tellProblem = (code: FailureCode, message: string): void => this.#onProblem(counterparty, code, message);
     const link = createLink(
-      { gateway, identity, owner, networkId, newestVoucher: () => vouchers.newest(), clock, random, dial },
+      { gateway, identity, owner, networkId, newestVoucher: () => owners.vouchers.newest(), clock, random, dial },
       {
         onMessage: (message) => this.#onMessage(counterparty, message),
         onReady: () => publisher.publish(),
@@ -219,7 +288,7 @@ class WorkerServing implements Serving {
       link,
       models,
       gateways: gateways.length,
-      isOffering: () => !this.#isPaused && !this.#isStopping,
+      isOffering: () => !this.#isPaused && !this.#isStopping && !owners.isChanging,
       facts: () => this.#facts(),
       evidence: this.#evidence,
       putEvidence,
@@ -228,7 +297,7 @@ class WorkerServing implements Serving {
       onProblem: tellProblem,
       onChange: () => this.#changed(),
     });
-    const counterparty: Counterparty = { link, publisher, vouchers, reasons: {}, problem: undefined };
+    const counterparty: Counterparty = { link, publisher, owners, reasons: {}, problem: undefined };
     return counterparty;
   }
 
@@ -281,12 +350,12 @@ class WorkerServing implements Serving {
       this.#onVoucher(from, voucher);
       return;
     }
-    if (from.vouchers.newest() === undefined) return;
+    if (from.owners.vouchers.newest() === undefined) return;
     this.#onProblem(from, "bad_message", "the gateway has forgotten a voucher that this worker still holds");
   }
 
   #onVoucher(from: Counterparty, { boc, signature }: SignedVoucher): void {
-    from.vouchers.take({ boc, signature }).then(
+    from.owners.vouchers.take({ boc, signature }).then(
       (total) => {
         if (total === undefined) return;
         from.link.send({ type: "voucher_ack", total });
@@ -305,11 +374,22 @@ class WorkerServing implements Serving {
     const earned = earnedBy(outcome, offer);
     this.#totals = addOutcome(this.#totals, outcome, earned);
     if (outcome.type === "answered") {
-      this.#counterparties.find((counterparty) => counterparty.link === link)?.vouchers.earn(earned);
+      this.#counterparties.find((counterparty) => counterparty.link === link)?.owners.vouchers.earn(earned);
       const signature = this.#options.identity.sign(outcome.receipt);
       link.send({ type: "receipt", reservationId, receipt: outcome.receipt, signature });
     }
     this.#changed();
+  }
+
+  #awaitNextOwners(): void {
+    this.#cancelNextOwners?.();
+    for (const { owners, link } of this.#counterparties) {
+      const isIdle = this.#jobs.isIdle(link) && link.bufferedBytes() === 0;
+      const owner = owners.take({ isReady: link.state().phase === "ready", isIdle });
+      if (owner !== undefined) link.setOwner(owner);
+    }
+    if (this.#counterparties.every(({ owners }) => !owners.isChanging)) return;
+    this.#cancelNextOwners = this.#options.clock.after(NEXT_OWNER_CHECK_MS, () => this.#awaitNextOwners());
   }
 
   #onRefusal(code: FailureCode): void {
@@ -392,13 +472,13 @@ class WorkerServing implements Serving {
   }
 }
 
-function gatewayStatus({ link, publisher, vouchers, reasons, problem }: Counterparty): GatewayStatus {
+function gatewayStatus({ link, publisher, owners, reasons, problem }: Counterparty): GatewayStatus {
   return {
     url: link.gateway.url,
     link: link.state(),
     clockAheadMs: link.clockAheadMs(),
     offered: publisher.offered,
-    vouchers: vouchers.report(),
+    vouchers: owners.vouchers.report(),
     reasons,
     problem,
   };

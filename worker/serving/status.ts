@@ -8,6 +8,8 @@ import type { VoucherReport } from "./vouchers.ts";
 export interface ServingStatus {
   /** Lowercase hex. */
   readonly workerId: string;
+  /** Whose wallet it earns for, `0:hex`; undefined while nobody is named. */
+  readonly owner: string | undefined;
   readonly tier: Tier;
   readonly gateways: readonly GatewayStatus[];
   readonly models: readonly ModelStatus[];

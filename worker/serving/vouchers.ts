@@ -29,6 +29,8 @@ export interface VoucherReport {
 
 /** The newest voucher of one (gateway, owner): what an owner's money hangs on. */
 export interface VoucherKeeper {
+  /** `0:hex`, or empty while no owner is named. */
+  readonly owner: string;
   /**
    * Takes a voucher: resolves with its total once it is on the disk, so that it can be acknowledged, also for one that is
    * kept already. Resolves with undefined when the next one came before this one's turn: its total covers both, and a
@@ -40,6 +42,8 @@ export interface VoucherKeeper {
   take(voucher: SignedVoucher): Promise<Nanoton | undefined>;
   /** Adds what one receipt earned. */
   earn(amount: Nanoton): void;
+  /** Gives what was earned without an owner to the owner's keeper, as the gateway does. */
+  moveCountTo(other: VoucherKeeper): void;
   report(): VoucherReport;
   newest(): SignedVoucher | undefined;
   /** Writes the own count too. */
@@ -125,6 +129,15 @@ class FileVoucherKeeper implements VoucherKeeper {
   earn(amount: Nanoton): void {
     this.#baseline ??= this.#kept?.payout.total ?? 0n;
     this.#earnedOwnCount += amount;
+  }
+
+  get owner(): string {
+    return this.#options.owner;
+  }
+
+  moveCountTo(other: VoucherKeeper): void {
+    if (this.#earnedOwnCount > 0n) other.earn(this.#earnedOwnCount);
+    this.#earnedOwnCount = 0n;
   }
 
   report(): VoucherReport {
