@@ -123,7 +123,7 @@ async function assertDone(scene: Scene, message: RegistryMessage, from = scene.k
   assert.equal(trace.codeAt(scene.address), 0);
   assert.equal(await scene.chain.ask(scene.address, REGISTRY_VERSION), before + 1, "each change has a version");
   const [excesses] = trace.receivedBy(from.address);
-  assert.ok(excesses !== undefined);
+  assert.ok(excesses !== undefined && !excesses.mayBounce);
   assert.deepEqual(parseWalletMessage(excesses.body), { type: "excesses", queryId: QUERY });
 }
 
@@ -312,6 +312,17 @@ test("each change fills the reserve up again after years of rent, and brings bac
   assert.ok((await chain.balanceOf(address)) < REGISTRY_RESERVE);
   await assertDone(scene, addGateway);
   assert.equal(await chain.balanceOf(address), REGISTRY_RESERVE);
+});
+
+test("when all that is left of a change goes into the reserve, nothing comes back and it counts all the same", async () => {
+  const scene = await openScene();
+  const { chain, address, keeper } = scene;
+  chain.advance(40 * YEAR);
+  const trace = await scene.send(addGateway, { value: MINIMUM });
+  assert.equal(trace.codeAt(address), 0);
+  assert.deepEqual(trace.receivedBy(keeper.address), []);
+  assert.equal((await scene.state()).nextGateway, 1);
+  assert.ok((await chain.balanceOf(address)) < REGISTRY_RESERVE);
 });
 
 test("what is no message of a registry is refused whoever sends it, and coins for the rent are taken", async () => {

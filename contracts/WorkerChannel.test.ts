@@ -89,6 +89,17 @@ test("whoever presents a voucher pays for it, and the owner gets the coins and t
   assert.deepEqual(rest, [0n, 0n], "neither the operator nor the channel gains or loses by it");
 });
 
+test("an owner whose wallet was never deployed is paid like any other", async () => {
+  const scene = await openScene();
+  const { chain, stranger, workerChannel } = scene;
+  const owner = OTHER_ADDRESS;
+  const channel = workerChannelOf({ ...workerChannel.terms, owner });
+  const body = encodeWorkerChannelMessage(scene.cashOut(TON, { channel: channel.address }));
+  const value = valueToAttach(0n, CHANNEL_RESERVE);
+  await chain.send({ from: stranger, to: channel.address, value, body, deploys: channel });
+  assert.ok((await chain.balanceOf(owner)) > TON);
+});
+
 test("the owner may take a part and the rest later; nobody else's limit counts", async () => {
   const scene = await openScene();
   await scene.toWorkerChannel(scene.cashOut(3n * TON, { limit: TON }));

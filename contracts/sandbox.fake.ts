@@ -59,6 +59,8 @@ export interface ReceivedMessage {
   readonly from: RawAddress;
   readonly value: Nanoton;
   readonly isBounced: boolean;
+  /** Whether it would come back from an account that cannot take it. */
+  readonly mayBounce: boolean;
   readonly body: Uint8Array;
 }
 
@@ -155,6 +157,7 @@ function traceOf(transactions: readonly Transaction[]): Trace {
               from: inMessage.info.src.toRawString(),
               value: inMessage.info.value.coins,
               isBounced: inMessage.info.bounced,
+              mayBounce: inMessage.info.bounce,
               body: toBoc(inMessage.body),
             }
           : [],
