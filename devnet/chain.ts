@@ -38,6 +38,8 @@ export interface DevnetNode {
 /** TON on one machine: the executor of the real chain, today's prices, a network id of its own. */
 export interface DevnetChain extends DevnetNode {
   readonly networkId: number;
+  /** Resolves when the chain has ended, by {@link close} or by a bug of its own. */
+  readonly ended: Promise<void>;
   /** Another node of the same chain, with faults of its own. */
   addNode(port?: number): Promise<DevnetNode>;
   /** Coins from nowhere. They are in the account when this resolves. */
@@ -70,6 +72,7 @@ export async function startChain(options: ChainOptions = {}): Promise<DevnetChai
   return {
     ...nodeAt(thread, first),
     networkId,
+    ended: thread.ended,
     async addNode(atPort = 0) {
       const place = await thread.order({ type: "add-node", port: atPort });
       if (place === undefined) throw new Error("a node without a place");
@@ -121,9 +124,9 @@ type Waiting = PromiseWithResolvers<NodePlace | undefined>;
 /** The other end of the chain's thread. */
 class ChainThread {
   readonly ready: Promise<NodePlace>;
+  readonly ended: Promise<void>;
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
-  readonly #ended: Promise<void>;
   #lastId = 0;
   #isClosed = false;
 
@@ -145,7 +148,7 @@ class ChainThread {
           return this.#take(notice.id)?.reject(new Failure(notice.code, notice.message));
       }
     });
-    this.#ended = new Promise((resolve) => {
+    this.ended = new Promise((resolve) => {
       const end = (cause?: unknown): void => {
         this.#isClosed = true;
         const failure = new Failure("internal", "the chain has ended", { cause });
@@ -175,7 +178,7 @@ class ChainThread {
       await this.order({ type: "close" });
     } finally {
       await this.#worker.terminate();
-      await this.#ended;
+      await this.ended;
     }
   }
 

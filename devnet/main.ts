@@ -5,8 +5,9 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { serveOpenAi, type Client } from "../client/index.ts";
-import { DEMO_POLICY, Failure, FAILURE_TEXT } from "../protocol/index.ts";
+import { DEMO_POLICY, Failure } from "../protocol/index.ts";
 import { ask } from "./ask.ts";
+import { interruption, portOf, runCommand } from "./command.ts";
 import { jsonVoice, plainVoice, type DemoAnswer, type DemoReady, type DemoVoice } from "./demo-voice.ts";
 import { startDevnet, type Devnet } from "./index.ts";
 
@@ -36,14 +37,10 @@ async function main(): Promise<void> {
   const options = readOptions(process.argv.slice(2));
   const write = (text: string): void => void process.stdout.write(text);
   const voice = options.json ? jsonVoice(write) : plainVoice(write);
-  const interrupted = Promise.withResolvers<"interrupted">();
-  // `on`, not `once`: npm may pass a terminal's Ctrl-C on a second time, and the second must not end us half-way.
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(signal, () => interrupted.resolve("interrupted"));
-  }
+  const interrupted = interruption();
   const folder = mkdtempSync(join(tmpdir(), "cocoon-demo-"));
   try {
-    await runDemo(options, voice, folder, interrupted.promise);
+    await runDemo(options, voice, folder, interrupted);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -130,17 +127,9 @@ function readOptions(args: readonly string[]): DemoOptions {
       port: { type: "string", default: "0" },
     },
   });
-  const port = Number(values.port);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-    throw new Failure("bad_configuration", "--port: a number from 0 to 65535");
-  }
+  const port = portOf(values.port);
   const question = values.ask ?? (values.model === undefined ? QUESTION : OPENING);
   return { once: values.once, json: values.json, modelPath: values.model, question, port };
 }
 
-await main().catch((error: unknown) => {
-  if (error instanceof Failure) process.stderr.write(`${FAILURE_TEXT[error.code]}\n(${error.message})\n`);
-  else if (error instanceof TypeError && "code" in error) process.stderr.write(`${error.message}\n${USAGE}`);
-  else process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
-  process.exitCode = 1;
-});
+await runCommand(USAGE, main);

@@ -6,6 +6,7 @@
  */
 export const COMMANDS = {
   demo: { entry: "devnet/main.ts", purpose: "the whole network on this machine, with one question asked through it" },
+  devnet: { entry: "devnet/serve.ts", purpose: "a chain on this machine that stays up, with a faucet" },
   test: { entry: "scripts/test.ts", purpose: "types, lint, format, walls and all tests" },
   check: { entry: "scripts/check.ts", purpose: "types, lint, format and walls" },
   gateway: { entry: "gateway/main.ts", purpose: "a gateway" },
