@@ -230,6 +230,42 @@ export const FAULTS: readonly Fault[] = [
     tests: ["gateway/ledger.test.ts"],
     why: "books that do not add up are loaded as if they did",
   },
+  // The owner's wallet
+  {
+    file: "worker/control/ton-connect/guard.ts",
+    find: "if (from !== wallet) return [];",
+    replace: "",
+    tests: ["worker/control/ton-connect/guard.test.ts"],
+    why: "anyone who saw the link can answer in the wallet's name or end its session",
+  },
+  {
+    file: "worker/control/wallet-proof.ts",
+    find: "domains: [domain]",
+    replace: "domains: [proof.domain]",
+    tests: ["worker/control/wallet-proof.test.ts"],
+    why: "a proof that another site asked for names the owner",
+  },
+  {
+    file: "worker/control/wallet-proof.ts",
+    find: "networkId !== expected.networkId",
+    replace: "false",
+    tests: ["worker/control/wallet-proof.test.ts"],
+    why: "a wallet of another network becomes the owner's",
+  },
+  {
+    file: "worker/control/withdrawal.ts",
+    find: "cover.set(gateway, left - taken);",
+    replace: "",
+    tests: ["worker/control/withdrawal.test.ts"],
+    why: "two claims ask one gateway for the same coins, and one comes back unpaid",
+  },
+  {
+    file: "worker/serving/owners.ts",
+    find: 'if (from.owner === "") from.moveCountTo(to);',
+    replace: "",
+    tests: ["worker/serving/owner.test.ts"],
+    why: "what was earned before a name is no longer owed by anybody",
+  },
 ];
 
 /**

@@ -3,6 +3,7 @@ import test from "node:test";
 import { Failure, keyPairFromSeed } from "../../protocol/index.ts";
 import { fakeClock } from "../serving/clock.fake.ts";
 import { fakeSecrets } from "./secret-storage.fake.ts";
+import { fakeAnswer } from "./ton-connect/answer.fake.ts";
 import { fakeSessions, type FakeSession } from "./ton-connect/session.fake.ts";
 import { KNOWN_WALLETS } from "./ton-connect/known-wallets.ts";
 import { createWallet } from "./wallet.ts";
@@ -84,6 +85,52 @@ test("the time of a link is over when an attempt has ended before", async () => 
   clock.advance(600_000);
   const state = wallet.state();
   assert.ok(state.phase === "failing" && state.code === "wallet_declined");
+});
+
+test("a connection that is given up while its owner is taken on is not accepted after all", async () => {
+  const { open, sessions } = fakeSessions();
+  const taken: PromiseWithResolvers<void> = Promise.withResolvers();
+  const asked: PromiseWithResolvers<void> = Promise.withResolvers();
+  const options = optionsOf();
+  const wallet = createWallet({
+    ...options,
+    openSession: open,
+    onOwner() {
+      asked.resolve();
+      return taken.promise;
+    },
+  });
+  await wallet.connect();
+  const timestamp = Math.floor(options.clock.now() / 1000);
+  sessions[0]?.events.onAnswer(fakeAnswer({ identityKey: options.identityKey, timestamp }));
+  await asked.promise;
+  await wallet.disconnect();
+  taken.resolve();
+  await new Promise(setImmediate);
+  assert.deepEqual(wallet.state(), { phase: "disconnected" });
+});
+
+test("a wallet that proves its address is connected, by the name that is known of its app", async () => {
+  const { open, sessions } = fakeSessions();
+  const owners: string[] = [];
+  const options = optionsOf();
+  const connected: PromiseWithResolvers<void> = Promise.withResolvers();
+  const wallet = createWallet({
+    ...options,
+    openSession: open,
+    onOwner: async ({ address }) => void owners.push(address),
+  });
+  wallet.onState(({ phase }) => {
+    if (phase === "connected") connected.resolve();
+  });
+  await wallet.connect();
+  const timestamp = Math.floor(options.clock.now() / 1000);
+  const answer = fakeAnswer({ identityKey: options.identityKey, timestamp });
+  sessions[0]?.events.onAnswer(answer);
+  await connected.promise;
+  const state = wallet.state();
+  assert.ok(state.phase === "connected" && state.walletName === "Tonkeeper");
+  assert.deepEqual(owners, [answer.address]);
 });
 
 test("after the end of the program nothing is told to anybody", async () => {
