@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +17,11 @@ before(() => {
   folder = mkdtempSync(join(tmpdir(), "cocoon-chain-"));
 });
 after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A file that is whole, and has something else in it. */
+function withHash(body: string): string {
+  return `cocoon devnet chain 1 ${createHash("sha256").update(body).digest("hex")}\n${body}`;
+}
 
 /** A chain that ends with its test, whatever comes of it. */
 async function started(t: TestContext, options: ChainOptions): Promise<DevnetChain> {
@@ -63,9 +69,9 @@ test("a chain is on disk when it was told to save, whatever comes after", async 
   t.after(() => chain.close());
   await transfer(opened, 0, coinsFor(STRANGER, 3n));
   await chain.save();
-  const saved = readFileSync(join(at, "chain.json"), "utf8");
+  const saved = readFileSync(join(at, "chain.saved"), "utf8");
   await chain.close();
-  writeFileSync(join(at, "chain.json"), saved);
+  writeFileSync(join(at, "chain.saved"), saved);
   const again = await started(t, { blocks: "at-once", folder: at });
   assert.equal(await new TonClient({ endpoint: again.endpoint }).getBalance(STRANGER), 3n);
 });
@@ -84,19 +90,20 @@ test("a file that was damaged is not started from, and not overwritten", async (
   const { chain } = await funded({ blocks: "at-once", folder: at });
   t.after(() => chain.close());
   await chain.close();
-  const path = join(at, "chain.json");
+  const path = join(at, "chain.saved");
   const whole = readFileSync(path, "utf8");
+  const [head = "", body = ""] = whole.split("\n");
   const damages: readonly string[] = [
     "",
-    whole.slice(0, -20),
-    "null",
-    "[]",
-    JSON.stringify({ ...JSON.parse(whole), version: 2 }),
-    JSON.stringify({ ...JSON.parse(whole), blocks: [] }),
-    JSON.stringify({ ...JSON.parse(whole), accounts: [[WALLET, "AAAA"]] }),
-    JSON.stringify({ ...JSON.parse(whole), transactions: [{ address: WALLET, seqno: 1, boc: "AAAA" }] }),
-    JSON.stringify({ ...JSON.parse(whole), pending: ["AAAA"] }),
-    JSON.stringify({ ...JSON.parse(whole), more: 1 }),
+    "{}",
+    whole.slice(0, -1),
+    `${whole} `,
+    body,
+    `${head}\n`,
+    `${head.replace("chain 1", "chain 2")}\n${body}`,
+    `${head}\n${body.replace('"aheadSeconds":0', '"aheadSeconds":9')}`,
+    withHash('{"networkId":7}'),
+    withHash(body.replace('"pending":[]', '"pending":["AAAA"]')),
   ];
   for (const damage of damages) {
     writeFileSync(path, damage);
@@ -129,14 +136,14 @@ test("what was accepted but not executed when a chain was killed is gone, as it 
   const { chain } = await funded({ blocks: "by-hand", folder: at });
   t.after(() => chain.close());
   await chain.save();
-  const saved = readFileSync(join(at, "chain.json"), "utf8");
+  const saved = readFileSync(join(at, "chain.saved"), "utf8");
   const boc = Buffer.from(transferBoc(0, coinsFor(STRANGER, 5n))).toString("base64");
   await fetch(chain.endpoint, {
     method: "POST",
     body: JSON.stringify({ method: "sendBoc", params: { boc }, id: "1" }),
   });
   await chain.close();
-  writeFileSync(join(at, "chain.json"), saved);
+  writeFileSync(join(at, "chain.saved"), saved);
   const again = await started(t, { blocks: "by-hand", folder: at });
   await again.settle();
   assert.equal(await new TonClient({ endpoint: again.endpoint }).getBalance(STRANGER), 0n);

@@ -82,7 +82,7 @@ test("the devnet goes on with the chain of its folder, after Ctrl-C and after SI
     await fetch(`${ready.faucetUrl}?address=${OWNER}&amount=10`);
     child.kill(signal as NodeJS.Signals);
     assert.equal(await exitCode, 0);
-    assert.deepEqual(readdirSync(folder), ["chain.json"]);
+    assert.deepEqual(readdirSync(folder), ["chain.saved"]);
   }
 });
 
@@ -100,7 +100,7 @@ test("a person reads where the endpoint is and where coins come from", async (t)
 test("a setting that is none, and a folder that holds something else, end it with what to do", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "cocoon-state-"));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
-  writeFileSync(join(folder, "chain.json"), "{}");
+  writeFileSync(join(folder, "chain.saved"), "{}");
   for (const [args, says] of [
     [["--block-ms", "0"], /block-ms/],
     [["--port", "65536"], /port/],
@@ -114,7 +114,7 @@ test("a setting that is none, and a folder that holds something else, end it wit
     assert.match(errors, says);
     assert.doesNotMatch(errors, /\n\s+at /, "a stack trace");
   }
-  assert.ok(existsSync(join(folder, "chain.json")));
+  assert.ok(existsSync(join(folder, "chain.saved")));
 });
 
 test("a port is a whole number of a port", () => {

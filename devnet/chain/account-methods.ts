@@ -11,7 +11,7 @@ import {
   type Parameters,
 } from "./parameters.ts";
 import { Refusal } from "./refusal.ts";
-import type { ChainView, PlacedTransaction } from "./state.ts";
+import { readPlaced, type ChainView, type PlacedTransaction } from "./state.ts";
 import { base64, stackEntry, transactionId, transactionJson, type Json } from "./toncenter-format.ts";
 
 const DEFAULT_TRANSACTIONS = 10n;
@@ -71,7 +71,7 @@ export const ACCOUNT_METHODS: Readonly<Record<string, Method>> = {
     const until = all.length - 1 - newerThan(all, parameters);
     const after = optionalInteger(parameters, "to_lt") ?? 0n;
     const asked = all.slice(Math.max(0, until + 1 - Number(limit)), until + 1).reverse();
-    return asked.filter(({ transaction }) => transaction.lt > after).map(transactionJson);
+    return asked.filter(({ lt }) => lt > after).map(transactionJson);
   }),
 
   tryLocateTx: (node, parameters) => located(receivedBy(node, parameters)),
@@ -79,12 +79,16 @@ export const ACCOUNT_METHODS: Readonly<Record<string, Method>> = {
   tryLocateResultTx: (node, parameters) => located(receivedBy(node, parameters)),
 
   tryLocateSourceTx: (node, parameters) => {
-    const { view } = node;
     const [destination, createdLt] = [addressOf(parameters, "destination"), integerOf(parameters, "created_lt")];
     const isSent = ({ info }: Message): boolean =>
       info.type === "internal" && info.dest.toRawString() === destination && info.createdLt === createdLt;
-    const sent = view().transactionsOf(addressOf(parameters, "source"));
-    return located(sent.find(({ transaction }) => transaction.outMessages.values().some(isSent)));
+    // Messages are numbered on from the transaction that sends them.
+    const sender = node
+      .view()
+      .transactionsOf(addressOf(parameters, "source"))
+      .findLast(({ lt }) => lt < createdLt);
+    const hasSent = sender !== undefined && readPlaced(sender).outMessages.values().some(isSent);
+    return located(hasSent ? sender : undefined);
   },
 
   packAddress: (_node, parameters) => Address.parseRaw(addressOf(parameters, "address")).toString(),
@@ -95,15 +99,11 @@ export const ACCOUNT_METHODS: Readonly<Record<string, Method>> = {
 type ShardAccount = ReturnType<ChainView["account"]>["shard"];
 
 function lastTransaction({ lastTransactionLt, lastTransactionHash }: ShardAccount): Json {
-  return transactionId({ lt: lastTransactionLt, hash: Buffer.from(hashHex(lastTransactionHash), "hex") });
-}
-
-function hashHex(hash: bigint): string {
-  return hash.toString(16).padStart(64, "0");
+  return transactionId({ lt: lastTransactionLt, hash: hashOf(lastTransactionHash) });
 }
 
 function hashOf(hash: bigint): string {
-  return Buffer.from(hashHex(hash), "hex").toString("base64");
+  return Buffer.from(hash.toString(16).padStart(64, "0"), "hex").toString("base64");
 }
 
 function stateOf(type: "active" | "frozen" | "uninit" | undefined): string {
@@ -114,8 +114,8 @@ function stateOf(type: "active" | "frozen" | "uninit" | undefined): string {
 function newerThan(all: readonly PlacedTransaction[], parameters: Parameters): number {
   const [lt, hash] = [optionalInteger(parameters, "lt"), optionalHash(parameters, "hash")];
   if (lt === undefined || hash === undefined) return 0;
-  const at = all.findLastIndex(({ transaction }) => transaction.lt === lt);
-  if (all[at]?.transaction.hash().toString("base64") !== hash) {
+  const at = all.findLastIndex((one) => one.lt === lt);
+  if (all[at]?.hash !== hash) {
     throw new Refusal(500, `LITE_SERVER_UNKNOWN: cannot locate transaction in block with specified logical time ${lt}`);
   }
   return all.length - 1 - at;
@@ -123,12 +123,12 @@ function newerThan(all: readonly PlacedTransaction[], parameters: Parameters): n
 
 function receivedBy({ view }: NodeSide, parameters: Parameters): PlacedTransaction | undefined {
   const [source, createdLt] = [addressOf(parameters, "source"), integerOf(parameters, "created_lt")];
-  return view()
-    .transactionsOf(addressOf(parameters, "destination"))
-    .find(({ transaction: { inMessage } }) => {
-      const info = inMessage?.info;
-      return info?.type === "internal" && info.createdLt === createdLt && info.src.toRawString() === source;
-    });
+  const received = view().transactionsOf(addressOf(parameters, "destination"));
+  return received.find((one) => {
+    if (one.causedLt !== createdLt) return false;
+    const info = readPlaced(one).inMessage?.info;
+    return info?.type === "internal" && info.src.toRawString() === source;
+  });
 }
 
 function located(placed: PlacedTransaction | undefined): Json {

@@ -65,12 +65,12 @@ export const BLOCK_METHODS: Readonly<Record<string, Method>> = {
       id: idOf(block, workchain),
       req_count: Number(optionalInteger(parameters, "count") ?? 40n),
       incomplete: false,
-      transactions: transactions.map(({ address, transaction }) => ({
+      transactions: transactions.map(({ address, lt, hash }) => ({
         "@type": "blocks.shortTxId",
         mode: 135,
         account: address,
-        lt: transaction.lt.toString(),
-        hash: transaction.hash().toString("base64"),
+        lt: lt.toString(),
+        hash,
       })),
     };
   },

@@ -1,6 +1,7 @@
+import { createHash } from "node:crypto";
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { beginCell, Cell, loadMessage, loadTransaction, storeMessage, type Message } from "@ton/core";
+import { beginCell, Cell, loadMessage, storeMessage, type Message } from "@ton/core";
 import * as z from "zod";
 import { Failure } from "../../protocol/index.ts";
 import type { Chain } from "./chain.ts";
@@ -15,19 +16,21 @@ export interface SavedChain {
   readonly aheadSeconds: number;
 }
 
-const FILE = "chain.json";
-const VERSION = 1;
+const FILE = "chain.saved";
+const VERSION = "cocoon devnet chain 1";
 
 const address = z.string().regex(/^0:[0-9a-f]{64}$/);
-const boc = z.base64();
+const boc = z.string();
+const lt = z.string().transform((digits) => BigInt(digits));
 
 const schema = z.strictObject({
-  version: z.literal(VERSION),
   networkId: z.int(),
   aheadSeconds: z.int().min(0),
-  blocks: z.array(z.strictObject({ seqno: z.int().min(1), rootHash: z.base64(), genUtime: z.int().min(0) })).min(1),
+  blocks: z.array(z.strictObject({ seqno: z.int().min(1), rootHash: z.string(), genUtime: z.int().min(0) })).min(1),
   accounts: z.array(z.tuple([address, boc])),
-  transactions: z.array(z.strictObject({ address, seqno: z.int(), boc })),
+  transactions: z.array(
+    z.strictObject({ address, seqno: z.int(), lt, hash: z.string(), causedLt: lt.optional(), boc }),
+  ),
   pending: z.array(boc),
 });
 
@@ -35,12 +38,13 @@ const schema = z.strictObject({
 export function saveChain(folder: string, chain: Chain): void {
   const { state, networkId, aheadSeconds, pending } = chain;
   const text = JSON.stringify({
-    version: VERSION,
     networkId,
     aheadSeconds,
     blocks: state.blocks,
     accounts: [...state.accounts].map(([key, account]) => [key, account.boc]),
-    transactions: state.transactions.map(({ transaction, ...placed }) => ({ ...placed, boc: bocOf(transaction.raw) })),
+    transactions: state.transactions.map(({ lt: at, causedLt, ...placed }) => {
+      return { ...placed, lt: at.toString(), ...(causedLt === undefined ? {} : { causedLt: causedLt.toString() }) };
+    }),
     pending: pending.map((message) => bocOf(beginCell().store(storeMessage(message)).endCell())),
   } satisfies z.input<typeof schema>);
   try {
@@ -48,7 +52,7 @@ export function saveChain(folder: string, chain: Chain): void {
     const path = join(folder, FILE);
     const file = openSync(`${path}.new`, "w");
     try {
-      writeSync(file, text);
+      writeSync(file, `${headOf(text)}\n${text}`);
       fsyncSync(file);
     } finally {
       closeSync(file);
@@ -64,17 +68,27 @@ export function loadChain(folder: string): SavedChain | undefined {
   const text = readIfThere(join(folder, FILE));
   if (text === undefined) return undefined;
   try {
-    const saved = schema.parse(JSON.parse(text));
+    const saved = schema.parse(JSON.parse(bodyOf(text)));
     const { networkId, aheadSeconds } = saved;
     const accounts = new Map(saved.accounts.map(([key, account]) => [key, readAccount(account)] as const));
-    const transactions = saved.transactions.map(({ boc: raw, ...placed }) => {
-      return { ...placed, transaction: loadTransaction(Cell.fromBase64(raw).beginParse()) };
-    });
+    const transactions = saved.transactions.map(({ causedLt, ...placed }) => ({ ...placed, causedLt }));
     const pending = saved.pending.map((raw) => loadMessage(Cell.fromBase64(raw).beginParse()));
     return { networkId, aheadSeconds, pending, state: new ChainState(saved.blocks, accounts, transactions) };
   } catch (cause) {
     throw new Failure("storage_failed", `${FILE} in ${folder} is not a chain that was saved here`, { cause });
   }
+}
+
+/** The first line: what the file is, and the hash of the rest, so that nothing in it need be checked one by one. */
+function headOf(body: string): string {
+  return `${VERSION} ${createHash("sha256").update(body).digest("hex")}`;
+}
+
+function bodyOf(text: string): string {
+  const end = text.indexOf("\n");
+  const body = text.slice(end + 1);
+  if (text.slice(0, end) !== headOf(body)) throw new Error("the file was changed, or is none of this version");
+  return body;
 }
 
 function readIfThere(path: string): string | undefined {

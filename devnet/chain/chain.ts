@@ -2,7 +2,7 @@ import { Address, Cell, type Message } from "@ton/core";
 import type { Nanoton, RawAddress } from "../../protocol/index.ts";
 import { appendBlock, nextBlock } from "./blocks.ts";
 import type { Emulator, Execution, Moment } from "./emulator.ts";
-import type { ChainState } from "./state.ts";
+import { placed, type ChainState } from "./state.ts";
 
 /**
  * When a message that was accepted is executed, and the messages it causes after it. On a real chain each hop takes a
@@ -193,7 +193,7 @@ export class Chain {
       if (execution.type === "refused") return;
       const { account, transaction } = execution;
       this.state.accounts.set(address, account);
-      this.state.place({ address, seqno, transaction });
+      this.state.place(placed(address, seqno, transaction));
       this.#pending.push(...transaction.outMessages.values().filter(({ info }) => info.type === "internal"));
     } catch (error) {
       this.#options.bug(error);

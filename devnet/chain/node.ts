@@ -31,6 +31,8 @@ const METHODS: ReadonlyMap<string, Method> = new Map(
 const HOST = "127.0.0.1";
 const API = "/api/v2";
 const REQUEST_TIMEOUT_MS = 30_000;
+/** Longer than anybody pauses between two questions: a caller may write to a connection just as it is closed. */
+const KEEP_ALIVE_MS = 65_000;
 /** What is asked of a faucet at once is a test's mistake beyond this. */
 const MAX_GIFT = 1_000_000_000n * 1_000_000_000n;
 
@@ -55,6 +57,7 @@ export class ChainNode {
   /** @throws {Failure} `port_taken`, `bad_configuration`. */
   static async start(options: NodeOptions): Promise<ChainNode> {
     const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS });
+    server.keepAliveTimeout = KEEP_ALIVE_MS;
     server.on("clientError", (_error, socket) => socket.destroy());
     await new Promise<void>((resolve, reject) => {
       server.once("error", (cause: NodeJS.ErrnoException) => {

@@ -1,13 +1,36 @@
-import { Address, type Transaction } from "@ton/core";
+import { Address, Cell, loadTransaction, type Transaction } from "@ton/core";
 import type { RawAddress } from "../../protocol/index.ts";
 import { blockAtTime, blockOfSeqno, type ChainBlock } from "./blocks.ts";
 import { emptyAccount, type AccountState } from "./emulator.ts";
 
+/** A transaction where it belongs. Kept as bytes: one that is read takes 20 KB, and a chain may have many thousands. */
 export interface PlacedTransaction {
   readonly address: RawAddress;
   /** Of the block it is in. */
   readonly seqno: number;
-  readonly transaction: Transaction;
+  readonly lt: bigint;
+  /** Base64. */
+  readonly hash: string;
+  /** When the message that caused it was made, if another contract made it. */
+  readonly causedLt: bigint | undefined;
+  /** Base64. */
+  readonly boc: string;
+}
+
+export function placed(address: RawAddress, seqno: number, transaction: Transaction): PlacedTransaction {
+  const info = transaction.inMessage?.info;
+  return {
+    address,
+    seqno,
+    lt: transaction.lt,
+    hash: transaction.hash().toString("base64"),
+    causedLt: info?.type === "internal" ? info.createdLt : undefined,
+    boc: transaction.raw.toBoc().toString("base64"),
+  };
+}
+
+export function readPlaced({ boc }: PlacedTransaction): Transaction {
+  return loadTransaction(Cell.fromBase64(boc).beginParse());
 }
 
 /** Everything a node can be asked about, as of one block. */
@@ -37,7 +60,7 @@ export class ChainState {
   ) {
     this.blocks = blocks;
     this.accounts = accounts;
-    for (const placed of transactions) this.place(placed);
+    for (const one of transactions) this.place(one);
   }
 
   get head(): ChainBlock {
@@ -50,10 +73,10 @@ export class ChainState {
     return this.accounts.get(address) ?? emptyAccount(Address.parseRaw(address));
   }
 
-  place(placed: PlacedTransaction): void {
-    this.transactions.push(placed);
-    listAt(this.#byAddress, placed.address).push(placed);
-    listAt(this.#bySeqno, placed.seqno).push(placed);
+  place(transaction: PlacedTransaction): void {
+    this.transactions.push(transaction);
+    listAt(this.#byAddress, transaction.address).push(transaction);
+    listAt(this.#bySeqno, transaction.seqno).push(transaction);
   }
 
   /** As it is now, and goes on being. */

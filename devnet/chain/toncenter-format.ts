@@ -1,5 +1,5 @@
 import { Address, beginCell, storeMessage, type Cell, type Message, type Transaction, type TupleItem } from "@ton/core";
-import type { PlacedTransaction } from "./state.ts";
+import { readPlaced, type PlacedTransaction } from "./state.ts";
 
 /** Answers as toncenter's API v2 has them; what the field names mean is its documentation's. */
 export type Json = string | number | boolean | null | undefined | readonly Json[] | { readonly [key: string]: Json };
@@ -8,19 +8,22 @@ export function base64(cell: Cell): string {
   return cell.toBoc().toString("base64");
 }
 
-export function transactionId({ lt, hash }: { readonly lt: bigint; readonly hash: Uint8Array }): Json {
-  return { "@type": "internal.transactionId", lt: lt.toString(), hash: Buffer.from(hash).toString("base64") };
+/** @param hash in base64. */
+export function transactionId({ lt, hash }: { readonly lt: bigint; readonly hash: string }): Json {
+  return { "@type": "internal.transactionId", lt: lt.toString(), hash };
 }
 
-export function transactionJson({ address, transaction }: PlacedTransaction): Json {
+export function transactionJson(placed: PlacedTransaction): Json {
+  const { address, lt, hash, boc } = placed;
+  const transaction = readPlaced(placed);
   const storage = storageFee(transaction);
   const total = transaction.totalFees.coins;
   return {
     "@type": "raw.transaction",
     address: { "@type": "accountAddress", account_address: Address.parseRaw(address).toString() },
     utime: transaction.now,
-    data: base64(transaction.raw),
-    transaction_id: transactionId({ lt: transaction.lt, hash: transaction.hash() }),
+    data: boc,
+    transaction_id: transactionId({ lt, hash }),
     fee: total.toString(),
     storage_fee: storage.toString(),
     other_fee: (total - storage).toString(),
