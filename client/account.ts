@@ -111,7 +111,7 @@ const FULL_CHARGE = 64;
  * A check of a signature takes a tenth of a millisecond: receipts are checked one at a time, or a few under load, with
  * pauses between, so that no answer under way waits for dozens of them.
  */
-const FULL_SLICE = 8;
+const FULL_SLICE = 32;
 const SLICE_MS = 1;
 /** @throws {Failure} `storage_failed` for a journal that cannot be read or belongs to another channel. */
 export function createAccount(options: AccountOptions): Account {
