@@ -219,6 +219,24 @@ test("the first stake also brings the gateway's rent, so that rent never eats wh
   assert.ok((await chain.balanceOf(fresh.address)) >= (await chain.ask(fresh.address, GATEWAY_STATE)).stake);
 });
 
+test("a stake also brings the rent that the gateway owes", async () => {
+  const scene = await openScene();
+  const { chain, operator, gateway } = scene;
+  const fresh = gatewayOf({ ...gateway.terms, instance: 9 });
+  const coins = TON + MINIMUM_VALUES.simple(chain.prices) + GATEWAY_RESERVE;
+  const body = encodeGatewayMessage(addStake(TON));
+  const send = (value: bigint): Promise<Trace> =>
+    chain.send({ from: operator, to: fresh.address, value, body, deploys: fresh });
+  // A refused message deploys it with nothing, so that it owes rent from the first day.
+  await send(coins - 1n);
+  chain.advance(10 * YEAR);
+  assert.equal((await send(coins)).codeAt(fresh.address), 408);
+  assert.equal((await send(coins + GATEWAY_RESERVE)).codeAt(fresh.address), 0);
+  await chain.send({ from: operator, to: fresh.address, value: 1n, bounce: false });
+  const balance = await chain.balanceOf(fresh.address);
+  assert.equal(balance, TON + GATEWAY_RESERVE + 1n, "which the next message pays");
+});
+
 // ---- Withdrawals ----
 
 test("an announced withdrawal is of what is in the pool, and is paid to the owner when its time has come", async () => {

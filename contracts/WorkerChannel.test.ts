@@ -305,17 +305,30 @@ test("a gateway that is not there loses nobody's claim", async () => {
   assert.deepEqual([paid, retryAfter], [0n, chain.now() + 3600]);
 });
 
-test("after thirty years of rent a cash-out brings what the reserve lacks, and is paid", async () => {
+/** As much as an account may owe before it freezes. */
+const MOST_DEBT = TON / 10n;
+
+test("after thirty years of rent a cash-out brings the reserve and what is owed, and is paid", async () => {
   const scene = await openScene();
   const { chain, workerChannel } = scene;
   await scene.paid(TON);
   chain.advance(30 * YEAR);
   const minimum = MINIMUM_VALUES.cashOut(chain.prices);
-  const low = await scene.toWorkerChannel(scene.cashOut(2n * TON), { value: minimum });
+  const low = await scene.toWorkerChannel(scene.cashOut(2n * TON), { value: minimum + CHANNEL_RESERVE });
   assert.equal(low.codeAt(workerChannel.address), 408);
-  await scene.toWorkerChannel(scene.cashOut(2n * TON), { value: minimum + CHANNEL_RESERVE });
+  await scene.toWorkerChannel(scene.cashOut(2n * TON), { value: minimum + CHANNEL_RESERVE + MOST_DEBT });
   assert.equal((await scene.workerState()).paid, 2n * TON);
   assert.ok((await chain.balanceOf(workerChannel.address)) >= CHANNEL_RESERVE);
+});
+
+test("a channel that owes rent still hears that the gateway could not pay", async () => {
+  const scene = await openScene();
+  const { chain } = scene;
+  await scene.paid(TON);
+  chain.advance(30 * YEAR);
+  const value = MINIMUM_VALUES.cashOut(chain.prices) + CHANNEL_RESERVE + MOST_DEBT;
+  await scene.toWorkerChannel(scene.cashOut(50n * TON), { value });
+  assert.equal((await scene.workerState()).paid, TON, "the claim came back");
 });
 
 test("a message is read as it was written, and nothing else is read as one", () => {
