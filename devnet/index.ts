@@ -243,6 +243,7 @@ async function startDevnetWorker({
     wallets,
     manifest: { manifestUrl: `${DEVNET_MANIFEST.url}/tonconnect-manifest.json`, domain: WALLET_DOMAIN },
     channelAt: (_, owner) => channels.workerChannel(owner),
+    debtLimit: DEPOSIT, // nothing is paid out here yet, so no debt is ever paid down
     keys: { read: () => Promise.resolve(identity.seed), write: () => Promise.resolve() },
   });
   return { worker, owner: proof.address, walletKey: wallet };

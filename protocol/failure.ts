@@ -96,6 +96,12 @@ export const FAILURES = {
   wallet_busy: { blame: "client", retry: true },
   wallet_balance: { blame: "client", retry: true },
   nothing_to_withdraw: { blame: "client", retry: false },
+  // Promises to an owner (local to the worker that holds them)
+  promise_fell: { blame: "gateway", retry: false },
+  voucher_format: { blame: "client", retry: false },
+  voucher_mismatch: { blame: "client", retry: false },
+  voucher_signature: { blame: "client", retry: false },
+  voucher_channel: { blame: "client", retry: false },
   // The machine a role runs on: shown to the person at it, never sent
   model_invalid: { blame: "worker", retry: false },
   out_of_memory: { blame: "worker", retry: false },

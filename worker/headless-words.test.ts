@@ -10,7 +10,8 @@ const GATEWAY: GatewayStatus = {
   link: { phase: "ready", since: 0, feeBps: 500, ownerNamed: true },
   clockAheadMs: 0,
   offered: [],
-  vouchers: { earnedOwnCount: 0n, voucheredTotal: 0n, behind: 0n },
+  vouchers: { earnedOwnCount: 0n, voucheredTotal: 0n, behind: 0n, paid: 0n, debt: 0n },
+  hold: undefined,
   reasons: {},
   problem: undefined,
 };
@@ -64,7 +65,13 @@ test("a clock that is off is named with how far", () => {
 });
 
 test("earned, promised and owed are three different things, and none is called paid", () => {
-  const vouchers = { earnedOwnCount: 5_000_000_000n, voucheredTotal: 3_000_000_000n, behind: 2_000_000_000n };
+  const vouchers = {
+    earnedOwnCount: 5_000_000_000n,
+    voucheredTotal: 3_000_000_000n,
+    behind: 2_000_000_000n,
+    paid: 0n,
+    debt: 5_000_000_000n,
+  };
   const words = earnings(status({ totals: { ...NO_TOTALS, earned: 5_000_000_000n } }, { vouchers }));
   assert.equal(
     words,

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { basename } from "node:path";
-import { Failure, type PriceSheet } from "../protocol/index.ts";
+import { Failure, type Nanoton, type PriceSheet } from "../protocol/index.ts";
 import { openOwnerBook } from "./control/owner-book.ts";
 import { secretsOnDisk, type SecretStorage } from "./control/secret-storage.ts";
 import { KNOWN_WALLETS, type KnownWallet } from "./control/ton-connect/known-wallets.ts";
@@ -12,13 +12,15 @@ import { superviseEngine, type SupervisedEngine } from "./control/supervisor.ts"
 import type { EnginePlan } from "./engine/messages.ts";
 import { systemClock, type Clock } from "./serving/clock.ts";
 import { openDataFolder } from "./serving/data-folder.ts";
+import { DEFAULT_DEBT_LIMIT } from "./serving/debt.ts";
+import { NO_EARNINGS_BOOK } from "./serving/earnings.ts";
 import type { Engine } from "./serving/engine.ts";
 import { putEvidenceByHttp, softwareAttester, type Attester } from "./serving/evidence.ts";
 import type { GatewayAddress } from "./serving/gateway-address.ts";
 import { createVerifier, keysOnDisk, loadIdentity, type Keys } from "./serving/identity.ts";
 import type { Owner } from "./serving/link.ts";
 import type { ServedModel } from "./serving/publisher.ts";
-import { startServing, type OwnedVoucher, type Serving } from "./serving/serving.ts";
+import { startServing, type ChannelAt, type OwnedVoucher, type Serving } from "./serving/serving.ts";
 import { dialWebSocket } from "./serving/socket.ts";
 import type { ServingStatus } from "./serving/status.ts";
 import { readManifest } from "./serving/weights-manifest.ts";
@@ -64,7 +66,9 @@ export interface WorkerOptions {
   /** Whose wallet it earns for. Default: the owner named last; without any, earnings are owed but not yet promised. */
   readonly owner?: Owner;
   /** Where an owner's WorkerChannel at a gateway would be; else the first one a gateway names stands. */
-  readonly channelAt?: (gateway: GatewayAddress, owner: string) => string | undefined;
+  readonly channelAt?: ChannelAt;
+  /** What a gateway may owe before nothing new is done for it. Default {@link DEFAULT_DEBT_LIMIT}. */
+  readonly debtLimit?: Nanoton;
   /** Where the connection to a wallet app is kept; default a file in the data folder, in the app the system's keychain. */
   readonly secrets?: SecretStorage;
   /** Wallet apps that can be connected. Default {@link KNOWN_WALLETS}. */
@@ -138,6 +142,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       owner: owners.current(),
       formerOwners: owners.former(),
       channelAt: options.channelAt ?? (() => undefined),
+      debtLimit: options.debtLimit ?? DEFAULT_DEBT_LIMIT,
+      earnings: NO_EARNINGS_BOOK,
       attester: options.attester ?? softwareAttester,
       release: null,
       clock,

@@ -121,6 +121,16 @@ export const FAILURE_TEXT: Readonly<Record<FailureCode, string>> = {
     "The kept connection to the wallet app cannot be used. Nothing earned is lost; open the wallet page and connect again.",
   wallet_busy: "The wallet is asked already. Open the wallet app and answer there, or wait until the request is over.",
   nothing_to_withdraw: "Nothing can be withdrawn now. Wait until a gateway has signed a newer voucher.",
+  promise_fell:
+    "The gateway promises less than it did. Nothing new is done for it; what it promised before stays yours. Wait until it shows the old promise again, or choose another gateway.",
+  voucher_format:
+    "This is not a file of exported vouchers, or it was changed by hand. Nothing was imported; choose the file as it was exported.",
+  voucher_mismatch:
+    "The file says something else than the voucher in it. It was changed after it was exported; nothing was imported; choose the file as it was.",
+  voucher_signature:
+    "A voucher is not signed by the gateway it names. No contract would pay it, so nothing was imported; choose the file as it was exported.",
+  voucher_channel:
+    "A voucher is for another channel than its owner has at that gateway. It would pay somebody else, so nothing was imported; choose the file as it was exported.",
   model_invalid: "The model file cannot be used. Download it again, or choose a model this version can run.",
   out_of_memory: "The model does not fit into memory. Choose a smaller model or a shorter context.",
   port_taken: "Another program already listens on this port. Stop it, or choose another port.",

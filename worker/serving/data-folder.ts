@@ -1,4 +1,4 @@
-import { chmod, mkdir, open, readFile, rename, unlink } from "node:fs/promises";
+import { chmod, mkdir, open, readdir, readFile, rename, unlink } from "node:fs/promises";
 import { readFileSync, unlinkSync } from "node:fs";
 import { uptime } from "node:os";
 import { join } from "node:path";
@@ -34,6 +34,7 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
     },
     read: (name) => guarded(() => readIfThere(join(path, name))),
     write: (name, bytes) => guarded(() => writeWhole(path, name, bytes)),
+    names: () => guarded(() => readdir(path)),
   };
 }
 

@@ -19,5 +19,8 @@ export function fakeDisk(): FakeDisk {
       if (this.isFull) throw new Failure("disk_full");
       files.set(name, bytes);
     },
+    async names() {
+      return [...files.keys()];
+    },
   };
 }

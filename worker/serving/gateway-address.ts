@@ -6,6 +6,8 @@ export interface GatewayAddress {
   readonly url: string;
   /** 32 bytes, from the registry; the link signs for no other. */
   readonly key: Uint8Array;
+  /** Its contract, raw, where the owner or the registry has named it: by it an owner's channel is computed. */
+  readonly contract?: string;
 }
 
 /** `/v1/worker` as a WebSocket address. @throws {Failure} `bad_configuration`. */

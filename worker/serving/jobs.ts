@@ -39,6 +39,8 @@ export interface JobsOptions {
   readonly offers: OfferBook;
   readonly engineFor: (manifestRoot: string) => Engine | undefined;
   readonly isDraining: () => boolean;
+  /** Whether nothing new is done for a gateway that owes too much, or cannot be believed. */
+  readonly isHeld: (link: Link) => boolean;
   readonly onOutcome: (link: Link, reservationId: string, offer: SignedOffer, outcome: StreamOutcome) => void;
   /** A greeting or stream that was turned away before it was one. */
   readonly onRefusal: (code: FailureCode) => void;
@@ -114,6 +116,10 @@ class RoutedJobs implements Jobs {
     }
     if (spent.has(message.reservationId)) {
       this.#refuse(link, message.routeId, "reservation_unknown");
+      return;
+    }
+    if (this.#options.isHeld(link)) {
+      this.#refuse(link, message.routeId, "busy");
       return;
     }
     const openedAt = this.#options.clock.elapsed();
@@ -196,7 +202,7 @@ class RoutedJobs implements Jobs {
 
   /** The order of ACN/1 §3.6 "Stream". */
   #admit(link: Link, message: StreamRoute): Admitted {
-    const { sessions, offers, engineFor, isDraining } = this.#options;
+    const { sessions, offers, engineFor, isDraining, isHeld } = this.#options;
     const { name, spent } = this.#of(link);
     const offer = offers.find(link.gateway.key, message.offerHash);
     const isLive = !spent.has(message.reservationId) && offer?.manifestRoot === message.manifestRoot;
@@ -204,7 +210,8 @@ class RoutedJobs implements Jobs {
     const session = sessions.openStream(name, message.sessionId, message.streamId);
     const engine = engineFor(message.manifestRoot);
     if (engine === undefined) throw new Failure("model_unavailable");
-    if (isDraining() || this.#streams.size >= MAX_OPEN_STREAMS) throw new Failure("busy");
+    // The client goes on to its next candidate.
+    if (isDraining() || isHeld(link) || this.#streams.size >= MAX_OPEN_STREAMS) throw new Failure("busy");
     return { offer, session, engine };
   }
 

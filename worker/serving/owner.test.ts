@@ -134,6 +134,7 @@ test("an owner who returns goes on from the voucher of before", async () => {
   await gateway.heardOne("voucher_ack");
   for (const address of [B, A]) {
     const heard = gateway.heard.length;
+    gateway.says.welcome = address === A ? { voucher: voucherOf(gateway, A, 700n) } : {};
     await serving.setOwner(owner(address), keep);
     const login = await gateway.heardOne("login", heard);
     assert.equal(login.address, address);

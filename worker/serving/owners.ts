@@ -26,6 +26,8 @@ export interface GatewayOwnersOptions {
   readonly former: readonly VoucherKeeper[];
   readonly open: (owner: string) => Promise<VoucherKeeper>;
   readonly clock: Clock;
+  /** What was earned without an owner has become this one's. */
+  onNamed(owner: string): void;
   onSaveFailed(error: unknown): void;
 }
 
@@ -97,7 +99,10 @@ class OwnersInTurn implements GatewayOwners {
   #succeed(to: VoucherKeeper): void {
     const from = this.#present;
     const others = this.#former.filter((keeper) => keeper !== to);
-    if (from.owner === "") from.moveCountTo(to);
+    if (from.owner === "") {
+      from.moveCountTo(to);
+      this.#options.onNamed(to.owner);
+    }
     this.#former = from.owner === "" ? others : [from, ...others];
     this.#present = to;
     for (const keeper of [from, to]) keeper.save().catch(this.#options.onSaveFailed);

@@ -1,7 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { hash, toHex } from "../../protocol/index.ts";
 import { systemClock } from "./clock.ts";
+import { DEFAULT_DEBT_LIMIT } from "./debt.ts";
 import { fakeDisk, type FakeDisk } from "./disk.fake.ts";
+import { NO_EARNINGS_BOOK } from "./earnings.ts";
 import { fakeEngine, type FakeEngine } from "./engine.fake.ts";
 import { putEvidenceByHttp, softwareAttester } from "./evidence.ts";
 import { startFakeGateway, type FakeGateway } from "./gateway.fake.ts";
@@ -33,6 +35,8 @@ export async function serveAt(
     owner: undefined,
     formerOwners: [],
     channelAt: () => undefined,
+    debtLimit: DEFAULT_DEBT_LIMIT,
+    earnings: NO_EARNINGS_BOOK,
     attester: softwareAttester,
     release: null,
     clock: systemClock,

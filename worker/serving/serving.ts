@@ -1,15 +1,20 @@
 import {
   chargeFor,
   codeOf,
+  Failure,
   type EvidenceClaims,
   type FailureCode,
+  type GatewayToWorker,
+  type MessageOf,
   type Nanoton,
   type SignedVoucher,
   type Verify,
 } from "../../protocol/index.ts";
 import type { EngineCapabilities } from "../engine/messages.ts";
 import type { CancelTimer, Clock } from "./clock.ts";
+import { holdOf, type Hold } from "./debt.ts";
 import type { Disk } from "./disk.ts";
+import type { EarningsBook } from "./earnings.ts";
 import {
   createEvidenceIssuer,
   type Attester,
@@ -24,6 +29,7 @@ import { createLink, type Link, type LinkMessage, type Owner } from "./link.ts";
 import { createOfferBook, type OfferBook, type SignedOffer } from "./offers.ts";
 import { createGatewayOwners, type GatewayOwners } from "./owners.ts";
 import { createPublisher, type Publisher, type ServedModel } from "./publisher.ts";
+import { createRedeemRequests, type Redeeming, type RedeemRequests } from "./redeem-requests.ts";
 import { createSessions, type Sessions } from "./sessions.ts";
 import type { Dial } from "./socket.ts";
 import { addOutcome, addRefusal, NO_TOTALS, type GatewayStatus, type Problem, type ServingStatus } from "./status.ts";
@@ -39,7 +45,10 @@ export interface ServingOptions {
   /** Who it earned for before: their vouchers stay theirs. */
   readonly formerOwners: readonly string[];
   /** An owner's WorkerChannel at a gateway, where it can be computed. */
-  readonly channelAt: (gateway: GatewayAddress, owner: string) => string | undefined;
+  readonly channelAt: ChannelAt;
+  /** What a gateway may owe, promised or not, before nothing new is done for it. */
+  readonly debtLimit: Nanoton;
+  readonly earnings: EarningsBook;
   readonly attester: Attester;
   readonly release: EvidenceClaims["release"];
   readonly clock: Clock;
@@ -51,6 +60,8 @@ export interface ServingOptions {
   readonly disk: Disk;
   readonly verify: Verify;
 }
+
+export type ChannelAt = (gateway: GatewayAddress, owner: string) => Promise<string | undefined> | string | undefined;
 
 /** The network's side of a worker: links, sessions, streams, receipts, vouchers. Engines may come and go under it. */
 export interface Serving {
@@ -69,6 +80,21 @@ export interface Serving {
   setOwner(owner: Owner, keep: () => Promise<void>): Promise<void>;
   /** The newest voucher of each gateway for each owner this worker has earned for. */
   vouchers(): readonly OwnedVoucher[];
+  /** Each gateway's standing with each owner, the present one first. */
+  accounts(): readonly Account[];
+  /** What the chain has paid an owner at a gateway in all, once that is certain. */
+  setPaid(account: Account, total: Nanoton): Promise<void>;
+  setDebtLimit(limit: Nanoton): void;
+  /** Does nothing new for a gateway for as long as there is a reason. */
+  setDistrust(gateway: GatewayAddress, reason: Distrust | undefined): void;
+  /** A gateway's contract has become known: every channel is computed again. */
+  learnChannels(): Promise<void>;
+  /**
+   * Has a gateway pay the fees of a redeem for the present owner.
+   *
+   * @throws {Failure} as {@link RedeemRequests.ask}.
+   */
+  requestRedeem(gateway: GatewayAddress, maxDeduction: Nanoton): Promise<Redeeming>;
   /** Takes nothing new, lets what runs end within `graceMs`, then leaves. */
   stop(graceMs: number): Promise<void>;
 }
@@ -81,9 +107,25 @@ export interface OwnedVoucher {
   readonly voucher: SignedVoucher;
 }
 
+/** One gateway and one owner. */
+export interface Account {
+  readonly gateway: GatewayAddress;
+  readonly vouchers: VoucherKeeper;
+  /** Whether this worker earns for this owner now. */
+  readonly isPresent: boolean;
+}
+
+/** Why a gateway cannot be believed. */
+export interface Distrust {
+  readonly code: FailureCode;
+  readonly message: string;
+}
+
 /** @throws {Failure} `bad_configuration` for an address that cannot be a gateway's; those of reading kept vouchers. */
 export async function startServing(options: ServingOptions): Promise<Serving> {
-  const { gateways, owner, formerOwners } = options;
+  const { gateways, owner, formerOwners, earnings } = options;
+  // A crash may have come between the naming and the moving of what was earned before it.
+  if (owner !== undefined) for (const gateway of gateways) earnings.name(gateway, owner.address);
   const openAll = (address: string): Promise<readonly VoucherKeeper[]> =>
     Promise.all(gateways.map((gateway) => openKeeper(gateway, address, options)));
   const [keepers = [], ...former] = await Promise.all([owner?.address ?? "", ...formerOwners].map(openAll));
@@ -92,13 +134,17 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
   return serving;
 }
 
-function openKeeper(gateway: GatewayAddress, owner: string, options: ServingOptions): Promise<VoucherKeeper> {
-  const { networkId, channelAt, disk, verify } = options;
+async function openKeeper(
+  gateway: GatewayAddress,
+  owner: string,
+  { networkId, channelAt, disk, verify, earnings }: ServingOptions,
+): Promise<VoucherKeeper> {
   return openVoucherKeeper({
     gatewayKey: gateway.key,
     owner,
     networkId,
-    channel: owner === "" ? undefined : channelAt(gateway, owner),
+    channel: owner === "" ? undefined : await channelAt(gateway, owner),
+    counted: earnings.counted(gateway, owner),
     disk,
     verify,
   });
@@ -110,10 +156,17 @@ const DRAIN_CHECK_MS = 20;
 /** After everything was cancelled, what may still take its time: an engine in the middle of a long prompt. */
 const CANCEL_GRACE_MS = 2000;
 const NEXT_OWNER_CHECK_MS = 250;
+
 interface Counterparty {
   readonly link: Link;
   readonly publisher: Publisher;
   readonly owners: GatewayOwners;
+  readonly redeems: RedeemRequests;
+  /** It showed less than it promised, and has not shown that again. */
+  hasFallen: boolean;
+  distrust: Distrust | undefined;
+  /** As it was published last. */
+  isHeld: boolean;
   reasons: Readonly<Record<string, number>>;
   problem: Problem | undefined;
 }
@@ -131,6 +184,7 @@ class WorkerServing implements Serving {
   #totals = NO_TOTALS;
   #refusals: ServingStatus["refusals"] = [];
   #owner: string | undefined;
+  #debtLimit: Nanoton;
   #isPaused = false;
   #isStopping = false;
   #cancelSweep: CancelTimer | undefined;
@@ -145,6 +199,7 @@ class WorkerServing implements Serving {
     const { identity, clock, attester, models } = options;
     this.#options = options;
     this.#owner = options.owner?.address;
+    this.#debtLimit = options.debtLimit;
     this.#evidence = createEvidenceIssuer(identity, attester, clock);
     this.#offers = createOfferBook(identity, clock);
     this.#sessions = this.#createSessions();
@@ -170,7 +225,7 @@ class WorkerServing implements Serving {
       workerId: this.#options.identity.workerId,
       owner: this.#owner,
       tier: this.#evidence.tier,
-      gateways: this.#counterparties.map(gatewayStatus),
+      gateways: this.#counterparties.map((counterparty) => this.#gatewayStatus(counterparty)),
       models: this.#options.models.map(({ id, manifestRoot, price, engine }) => ({
         id,
         manifestRoot,
@@ -219,6 +274,46 @@ class WorkerServing implements Serving {
     );
   }
 
+  accounts(): readonly Account[] {
+    return this.#counterparties.flatMap(({ link: { gateway }, owners }) =>
+      owners.keepers.map((vouchers) => ({ gateway, vouchers, isPresent: vouchers === owners.vouchers })),
+    );
+  }
+
+  async setPaid({ vouchers }: Account, total: Nanoton): Promise<void> {
+    await vouchers.setPaid(total);
+    this.#reviewAll();
+  }
+
+  setDebtLimit(limit: Nanoton): void {
+    this.#debtLimit = limit;
+    this.#reviewAll();
+  }
+
+  setDistrust(gateway: GatewayAddress, reason: Distrust | undefined): void {
+    const counterparty = this.#counterparties.find(({ link }) => link.gateway === gateway);
+    if (counterparty !== undefined) counterparty.distrust = reason;
+    this.#reviewAll();
+  }
+
+  async learnChannels(): Promise<void> {
+    const { channelAt } = this.#options;
+    for (const { gateway, vouchers } of this.accounts()) {
+      const channel = vouchers.owner === "" ? undefined : await channelAt(gateway, vouchers.owner);
+      if (channel !== undefined) vouchers.setChannel(channel);
+    }
+    this.#reviewAll();
+  }
+
+  async requestRedeem(gateway: GatewayAddress, maxDeduction: Nanoton): Promise<Redeeming> {
+    const counterparty = this.#counterparties.find(({ link }) => link.gateway === gateway);
+    const total = counterparty?.owners.vouchers.payout()?.total;
+    if (counterparty === undefined || total === undefined) throw new Failure("nothing_to_withdraw");
+    const { networkId } = this.#options;
+    const { owner } = counterparty.owners.vouchers;
+    return counterparty.redeems.ask({ gatewayKey: gateway.key, networkId, owner, total, maxDeduction });
+  }
+
   async stop(graceMs: number): Promise<void> {
     this.#isStopping = true;
     this.#publish();
@@ -254,6 +349,7 @@ class WorkerServing implements Serving {
       offers: this.#offers,
       engineFor: (root) => this.#model(root)?.engine,
       isDraining: () => this.#isStopping || this.#isPaused,
+      isHeld: (link) => this.#counterparties.some((one) => one.link === link && this.#holdOn(one) !== undefined),
       onOutcome: (link, reservationId, offer, outcome) => this.#onOutcome(link, reservationId, offer, outcome),
       onRefusal: (code) => this.#onRefusal(code),
     });
@@ -268,6 +364,7 @@ class WorkerServing implements Serving {
       former,
       open: (owner) => openKeeper(gateway, owner, this.#options),
       clock,
+      onNamed: (owner) => this.#options.earnings.name(gateway, owner),
       onSaveFailed: (error) => tellProblem(codeOf(error), "what this worker counted itself could not be kept"),
     });
     const tellProblem = (code: FailureCode, message: string): void => this.#onProblem(counterparty, code, message);
@@ -280,6 +377,7 @@ class WorkerServing implements Serving {
         onDown: () => {
           this.#jobs.lost(link);
           publisher.reset();
+          redeems.lost();
         },
         onChange: () => this.#changed(),
       },
@@ -288,7 +386,7 @@ class WorkerServing implements Serving {
       link,
       models,
       gateways: gateways.length,
-      isOffering: () => !this.#isPaused && !this.#isStopping && !owners.isChanging,
+      isOffering: () => !this.#isPaused && !this.#isStopping && !owners.isChanging && !counterparty.isHeld,
       facts: () => this.#facts(),
       evidence: this.#evidence,
       putEvidence,
@@ -297,7 +395,19 @@ class WorkerServing implements Serving {
       onProblem: tellProblem,
       onChange: () => this.#changed(),
     });
-    const counterparty: Counterparty = { link, publisher, owners, reasons: {}, problem: undefined };
+    const redeems = createRedeemRequests({ sign: identity.sign, send: (message) => link.send(message) });
+    const counterparty: Counterparty = {
+      link,
+      publisher,
+      owners,
+      redeems,
+      hasFallen: false,
+      distrust: undefined,
+      isHeld: false,
+      reasons: {},
+      problem: undefined,
+    };
+    counterparty.isHeld = this.#holdOn(counterparty) !== undefined;
     return counterparty;
   }
 
@@ -322,7 +432,8 @@ class WorkerServing implements Serving {
         break;
       case "error":
         if (message.id === undefined) this.#onProblem(from, message.code, `the gateway says: ${message.code}`);
-        else publisher.refused(message.id, message.code, message.retryAfterMs);
+        else if (!from.redeems.refused(message.id, message.code))
+          publisher.refused(message.id, message.code, message.retryAfterMs);
         break;
       case "reasons":
         from.reasons = message.counts;
@@ -336,7 +447,8 @@ class WorkerServing implements Serving {
         );
         break;
       case "redeeming":
-        break; // this worker asks for none yet
+        this.#onRedeeming(from, message);
+        break;
       case "possession":
         // Nobody answers for weights here yet; an honest "no" costs less standing than silence.
         link.send({ type: "close", routeId: message.routeId, code: "model_unavailable" });
@@ -346,12 +458,13 @@ class WorkerServing implements Serving {
 
   #onWelcome(from: Counterparty, voucher: SignedVoucher | null): void {
     from.problem = undefined;
+    this.#review(from);
     if (voucher !== null) {
       this.#onVoucher(from, voucher);
       return;
     }
     if (from.owners.vouchers.newest() === undefined) return;
-    this.#onProblem(from, "bad_message", "the gateway has forgotten a voucher that this worker still holds");
+    this.#onFall(from, "the gateway has forgotten a voucher that this worker still holds");
   }
 
   #onVoucher(from: Counterparty, { boc, signature }: SignedVoucher): void {
@@ -359,13 +472,60 @@ class WorkerServing implements Serving {
       (total) => {
         if (total === undefined) return;
         from.link.send({ type: "voucher_ack", total });
+        from.hasFallen = false;
+        this.#review(from);
         this.#changed();
       },
       (error: unknown) => {
         const why = error instanceof Error ? error.message : "internal";
-        this.#onProblem(from, codeOf(error), `a voucher was not accepted: ${why}`);
+        if (codeOf(error) === "promise_fell") this.#onFall(from, why);
+        else this.#onProblem(from, codeOf(error), `a voucher was not accepted: ${why}`);
       },
     );
+  }
+
+  #onFall(from: Counterparty, message: string): void {
+    from.hasFallen = true;
+    this.#review(from);
+    this.#onProblem(from, "promise_fell", message);
+  }
+
+  #onRedeeming(from: Counterparty, message: MessageOf<GatewayToWorker, "redeeming">): void {
+    const deduction = from.redeems.done(message);
+    if (deduction === undefined) return;
+    from.owners.vouchers.deduct(deduction);
+    if (message.deduction > deduction)
+      this.#onProblem(from, "bad_message", "the gateway kept more for a redeem than it may");
+    this.#review(from);
+    this.#changed();
+  }
+
+  /** Why nothing new is done for a gateway; undefined while it is served. */
+  #holdOn({ link, owners, hasFallen, distrust }: Counterparty): Hold | undefined {
+    const state = link.state();
+    const isOwnerNamed = owners.vouchers.owner !== "" && (state.phase !== "ready" || state.ownerNamed);
+    const { debt, behind } = owners.vouchers.report();
+    return holdOf({
+      debt: isOwnerNamed ? debt : behind,
+      limit: this.#debtLimit,
+      isOwnerNamed,
+      hasFallen,
+      hasOtherChannel: owners.vouchers.hasOtherChannel(),
+      distrust,
+    });
+  }
+
+  /** Offers follow at once when a gateway comes to be held, or is no longer. */
+  #review(counterparty: Counterparty): void {
+    const isHeld = this.#holdOn(counterparty) !== undefined;
+    if (isHeld === counterparty.isHeld) return;
+    counterparty.isHeld = isHeld;
+    counterparty.publisher.publish();
+    this.#changed();
+  }
+
+  #reviewAll(): void {
+    for (const counterparty of this.#counterparties) this.#review(counterparty);
   }
 
   #onOutcome(link: Link, reservationId: string, offer: SignedOffer, outcome: StreamOutcome): void {
@@ -374,11 +534,32 @@ class WorkerServing implements Serving {
     const earned = earnedBy(outcome, offer);
     this.#totals = addOutcome(this.#totals, outcome, earned);
     if (outcome.type === "answered") {
-      this.#counterparties.find((counterparty) => counterparty.link === link)?.owners.vouchers.earn(earned);
+      this.#earn(link, offer, outcome, earned);
       const signature = this.#options.identity.sign(outcome.receipt);
       link.send({ type: "receipt", reservationId, receipt: outcome.receipt, signature });
     }
     this.#changed();
+  }
+
+  #earn(link: Link, offer: SignedOffer, { usage, finish }: Answered, earned: Nanoton): void {
+    const counterparty = this.#counterparties.find((one) => one.link === link);
+    if (counterparty === undefined) return;
+    const { vouchers } = counterparty.owners;
+    vouchers.earn(earned);
+    const { manifestRoot, price } = offer;
+    const model = { id: this.#model(manifestRoot)?.id ?? "", manifestRoot };
+    const at = this.#options.clock.now();
+    this.#options.earnings.add({
+      at,
+      gateway: link.gateway,
+      owner: vouchers.owner,
+      model,
+      finish,
+      usage,
+      price,
+      earned,
+    });
+    this.#review(counterparty);
   }
 
   #awaitNextOwners(): void {
@@ -388,6 +569,7 @@ class WorkerServing implements Serving {
       const owner = owners.take({ isReady: link.state().phase === "ready", isIdle });
       if (owner !== undefined) link.setOwner(owner);
     }
+    this.#reviewAll();
     if (this.#counterparties.every(({ owners }) => !owners.isChanging)) return;
     this.#cancelNextOwners = this.#options.clock.after(NEXT_OWNER_CHECK_MS, () => this.#awaitNextOwners());
   }
@@ -459,6 +641,20 @@ class WorkerServing implements Serving {
     });
   }
 
+  #gatewayStatus(counterparty: Counterparty): GatewayStatus {
+    const { link, publisher, owners, reasons, problem } = counterparty;
+    return {
+      url: link.gateway.url,
+      link: link.state(),
+      clockAheadMs: link.clockAheadMs(),
+      offered: publisher.offered,
+      vouchers: owners.vouchers.report(),
+      hold: this.#holdOn(counterparty),
+      reasons,
+      problem,
+    };
+  }
+
   #changed(): void {
     if (this.#listeners.size === 0 || this.#cancelTelling !== undefined) return;
     this.#cancelTelling = this.#options.clock.after(STATUS_MS, () => this.#tell());
@@ -472,17 +668,7 @@ class WorkerServing implements Serving {
   }
 }
 
-function gatewayStatus({ link, publisher, owners, reasons, problem }: Counterparty): GatewayStatus {
-  return {
-    url: link.gateway.url,
-    link: link.state(),
-    clockAheadMs: link.clockAheadMs(),
-    offered: publisher.offered,
-    vouchers: owners.vouchers.report(),
-    reasons,
-    problem,
-  };
-}
+type Answered = Extract<StreamOutcome, { type: "answered" }>;
 
 /** What a gateway owes for one answer: prompt tokens only for one that was brought to its end (NETWORK §4.6). */
 function earnedBy(outcome: StreamOutcome, offer: SignedOffer): Nanoton {

@@ -1,4 +1,5 @@
 import type { FailureCode, Nanoton, PriceSheet, Tier } from "../../protocol/index.ts";
+import type { Hold } from "./debt.ts";
 import type { EngineState } from "./engine.ts";
 import type { LinkState } from "./link.ts";
 import type { StreamOutcome } from "./stream.ts";
@@ -30,6 +31,8 @@ export interface GatewayStatus {
   /** Manifest roots of offers the gateway has accepted on this link. */
   readonly offered: readonly string[];
   readonly vouchers: VoucherReport;
+  /** Why nothing new is done for it; undefined while it is served. */
+  readonly hold: Hold | undefined;
   /** Why requests passed this worker by in the last minute. */
   readonly reasons: Readonly<Record<string, number>>;
   /** What the owner should know about this gateway; undefined while all is well. */

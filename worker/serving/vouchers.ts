@@ -1,21 +1,14 @@
-import * as z from "zod";
 import {
-  bytesField,
   equalBytes,
   Failure,
-  nanoton,
-  parsePayload,
-  parseStrictJson,
-  payloadHash,
-  stringify,
-  toHex,
-  utf8,
   type Nanoton,
   type PayoutVoucher,
   type SignedVoucher,
   type Verify,
 } from "../../protocol/index.ts";
 import type { Disk } from "./disk.ts";
+import { accountFileName, encodeAccount, isSameAccount, parseAccount } from "./kept-account.ts";
+import { checkedPayout } from "./voucher-check.ts";
 
 /** What one gateway promised this owner, held against what this worker counted itself. */
 export interface VoucherReport {
@@ -25,6 +18,10 @@ export interface VoucherReport {
   readonly voucheredTotal: Nanoton;
   /** How much of the own count the vouchers have not grown by; a gateway settles within seconds, or owes. */
   readonly behind: Nanoton;
+  /** Of the vouchered total, what the chain has paid: as far as that was confirmed. */
+  readonly paid: Nanoton;
+  /** What the gateway owes in all, promised or not. */
+  readonly debt: Nanoton;
 }
 
 /** The newest voucher of one (gateway, owner): what an owner's money hangs on. */
@@ -36,16 +33,28 @@ export interface VoucherKeeper {
    * kept already. Resolves with undefined when the next one came before this one's turn: its total covers both, and a
    * busy gateway sends more of them than a disk can flush.
    *
-   * @throws {Failure} `bad_message` for anything but a newer payout voucher of this gateway for this channel;
-   *   `disk_full`, `storage_failed` when it could not be kept: the gateway will send it again.
+   * @throws {Failure} `promise_fell` for less than is held, or the same for other receipts; `bad_message` for anything
+   *   else that is no newer payout voucher of this gateway for this channel; `disk_full`, `storage_failed` when it could not be kept: the gateway will send it again.
    */
   take(voucher: SignedVoucher): Promise<Nanoton | undefined>;
   /** Adds what one receipt earned. */
   earn(amount: Nanoton): void;
+  /** The gateway kept so much of it for a redeem that it pays for. */
+  deduct(amount: Nanoton): void;
+  /** The chain has paid so much in all; less than before changes nothing. */
+  setPaid(total: Nanoton): Promise<void>;
+  /** The channel has become known. Vouchers of another are worth nothing from now on. */
+  setChannel(channel: string): void;
+  /** Undefined while neither computed nor seen. */
+  channel(): string | undefined;
+  /** Whether what is held is for another channel than the owner's. */
+  hasOtherChannel(): boolean;
   /** Gives what was earned without an owner to the owner's keeper, as the gateway does. */
   moveCountTo(other: VoucherKeeper): void;
   report(): VoucherReport;
   newest(): SignedVoucher | undefined;
+  /** What the newest says. */
+  payout(): PayoutVoucher | undefined;
   /** Writes the own count too. */
   save(): Promise<void>;
 }
@@ -57,17 +66,11 @@ export interface VoucherKeeperOptions {
   readonly networkId: number;
   /** The WorkerChannel's address where it can be computed; else the first one seen stands. */
   readonly channel: string | undefined;
+  /** What this worker counted by another record: the greater of both stands, since a kill may cost the file its last. */
+  readonly counted: Nanoton;
   readonly disk: Disk;
   readonly verify: Verify;
 }
-
-const keptSchema = z.strictObject({
-  v: z.literal(1),
-  voucher: z.strictObject({ boc: bytesField(undefined, 512), signature: bytesField(64) }).nullable(),
-  earnedOwnCount: nanoton,
-  /** The total that was there before this worker earned anything here. */
-  baseline: nanoton,
-});
 
 interface Kept {
   readonly voucher: SignedVoucher;
@@ -76,17 +79,29 @@ interface Kept {
 
 /** @throws {Failure} `storage_failed` when the file is damaged: a forgotten voucher would be a silent loss. */
 export async function openVoucherKeeper(options: VoucherKeeperOptions): Promise<VoucherKeeper> {
-  const name = fileName(options);
+  const name = accountFileName(options);
   const bytes = await options.disk.read(name);
-  const file = bytes === undefined ? undefined : parseStrictJson(keptSchema, bytes, "storage_failed");
-  const voucher = file?.voucher ?? undefined;
-  const kept =
-    voucher === undefined ? undefined : { voucher, payout: verifiedPayout(voucher, options, "storage_failed") };
-  return new FileVoucherKeeper(options, name, {
-    kept,
-    earnedOwnCount: file?.earnedOwnCount ?? 0n,
-    baseline: file?.baseline,
-  });
+  return new FileVoucherKeeper(options, name, bytes === undefined ? NOTHING_KEPT : readKept(bytes, name, options));
+}
+
+interface Start {
+  readonly kept: Kept | undefined;
+  readonly earnedOwnCount: Nanoton;
+  readonly baseline: Nanoton | undefined;
+  readonly deducted: Nanoton;
+  readonly paid: Nanoton;
+}
+
+const NOTHING_KEPT: Start = { kept: undefined, earnedOwnCount: 0n, baseline: undefined, deducted: 0n, paid: 0n };
+
+function readKept(bytes: Uint8Array, name: string, options: VoucherKeeperOptions): Start {
+  const file = parseAccount(bytes, name);
+  if (!isSameAccount(file, options)) throw new Failure("storage_failed", `${name} is of another gateway or owner`);
+  const { voucher, earnedOwnCount, deducted, paid } = file;
+  const kept = voucher === null ? undefined : { voucher, payout: checkedPayout(voucher, options, "storage_failed") };
+  // Until something was earned here, what others of the owner earn moves the start of the own count.
+  const baseline = earnedOwnCount === 0n ? undefined : file.baseline;
+  return { kept, earnedOwnCount, baseline, deducted, paid };
 }
 
 /** A voucher that nobody has looked at yet. */
@@ -100,22 +115,26 @@ class FileVoucherKeeper implements VoucherKeeper {
   readonly #options: VoucherKeeperOptions;
   readonly #name: string;
   #kept: Kept | undefined;
+  #channel: string | undefined;
   #earnedOwnCount: Nanoton;
   #baseline: Nanoton | undefined;
+  #deducted: Nanoton;
+  #paid: Nanoton;
   #waiting: Waiting | undefined;
   #isWorking = false;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(
-    options: VoucherKeeperOptions,
-    name: string,
-    start: { kept: Kept | undefined; earnedOwnCount: Nanoton; baseline: Nanoton | undefined },
-  ) {
+  constructor(options: VoucherKeeperOptions, name: string, start: Start) {
     this.#options = options;
     this.#name = name;
+    this.#channel = options.channel;
     this.#kept = start.kept;
     this.#earnedOwnCount = start.earnedOwnCount;
     this.#baseline = start.baseline;
+    this.#deducted = start.deducted;
+    this.#paid = start.paid;
+    const missed = options.counted - start.earnedOwnCount;
+    if (missed > 0n) this.earn(missed);
   }
 
   take(voucher: SignedVoucher): Promise<Nanoton | undefined> {
@@ -140,15 +159,48 @@ class FileVoucherKeeper implements VoucherKeeper {
     this.#earnedOwnCount = 0n;
   }
 
+  deduct(amount: Nanoton): void {
+    this.#deducted += amount;
+  }
+
+  setPaid(total: Nanoton): Promise<void> {
+    if (total <= this.#paid) return Promise.resolve();
+    this.#paid = total;
+    return this.save();
+  }
+
+  setChannel(channel: string): void {
+    this.#channel = channel;
+  }
+
+  channel(): string | undefined {
+    return this.#channel ?? this.#kept?.payout.channel;
+  }
+
+  hasOtherChannel(): boolean {
+    return this.#kept !== undefined && this.#kept.payout.channel !== this.channel();
+  }
+
   report(): VoucherReport {
     const voucheredTotal = this.#kept?.payout.total ?? 0n;
     const grown = voucheredTotal - (this.#baseline ?? voucheredTotal);
-    const behind = this.#earnedOwnCount - grown;
-    return { earnedOwnCount: this.#earnedOwnCount, voucheredTotal, behind: behind > 0n ? behind : 0n };
+    const behind = positive(this.#earnedOwnCount - this.#deducted - grown);
+    const paid = this.#paid < voucheredTotal ? this.#paid : voucheredTotal;
+    return {
+      earnedOwnCount: this.#earnedOwnCount,
+      voucheredTotal,
+      behind,
+      paid,
+      debt: behind + voucheredTotal - paid,
+    };
   }
 
   newest(): SignedVoucher | undefined {
     return this.#kept?.voucher;
+  }
+
+  payout(): PayoutVoucher | undefined {
+    return this.#kept?.payout;
   }
 
   save(): Promise<void> {
@@ -175,15 +227,18 @@ class FileVoucherKeeper implements VoucherKeeper {
   }
 
   async #keepIfNewer(voucher: SignedVoucher): Promise<Nanoton> {
-    const payout = verifiedPayout(voucher, this.#options, "bad_message");
+    const payout = checkedPayout(voucher, this.#options, "bad_message");
     const kept = this.#kept;
-    const channel = this.#options.channel ?? kept?.payout.channel;
-    refuseUnless(channel === undefined || payout.channel === channel, "a voucher for another channel");
+    const channel = this.channel();
+    if (channel !== undefined && payout.channel !== channel)
+      throw new Failure("bad_message", "a voucher for another channel");
     if (kept?.payout.total === payout.total) {
-      refuseUnless(equalBytes(kept.voucher.boc, voucher.boc), "two different vouchers with one total");
+      if (!equalBytes(kept.voucher.boc, voucher.boc))
+        throw new Failure("promise_fell", "two different vouchers with one total");
       return payout.total;
     }
-    refuseUnless(kept === undefined || payout.total > kept.payout.total, "the gateway's promise has shrunk");
+    if (kept !== undefined && payout.total < kept.payout.total)
+      throw new Failure("promise_fell", "the gateway's promise has shrunk");
     await this.#write({ voucher, payout });
     this.#kept = { voucher, payout };
     return payout.total;
@@ -197,28 +252,20 @@ class FileVoucherKeeper implements VoucherKeeper {
   }
 
   #encode(kept: Kept | undefined): Uint8Array {
-    const baseline = this.#baseline ?? kept?.payout.total ?? 0n;
-    return utf8(stringify({ v: 1, voucher: kept?.voucher ?? null, earnedOwnCount: this.#earnedOwnCount, baseline }));
+    const { networkId, gatewayKey, owner } = this.#options;
+    return encodeAccount({
+      networkId,
+      gatewayKey,
+      owner,
+      voucher: kept?.voucher ?? null,
+      earnedOwnCount: this.#earnedOwnCount,
+      baseline: this.#baseline ?? kept?.payout.total ?? 0n,
+      deducted: this.#deducted,
+      paid: this.#paid,
+    });
   }
 }
 
-function verifiedPayout(
-  { boc, signature }: SignedVoucher,
-  { gatewayKey, networkId, verify }: VoucherKeeperOptions,
-  code: "bad_message" | "storage_failed",
-): PayoutVoucher {
-  const payload = parsePayload(boc);
-  if (payload.type !== "payout") throw new Failure(code, "not a payout voucher");
-  if (payload.networkId !== networkId) throw new Failure(code, "a voucher of another TON network");
-  if (!verify(signature, payloadHash(payload), gatewayKey)) throw new Failure(code, "not signed by the gateway");
-  return payload;
-}
-
-function refuseUnless(holds: boolean, why: string): void {
-  if (!holds) throw new Failure("bad_message", why);
-}
-
-function fileName({ gatewayKey, owner }: VoucherKeeperOptions): string {
-  const name = owner === "" ? "unnamed" : owner.slice(2);
-  return `voucher-${toHex(gatewayKey).slice(0, 16)}-${name.slice(0, 16)}.json`;
+function positive(amount: Nanoton): Nanoton {
+  return amount > 0n ? amount : 0n;
 }
