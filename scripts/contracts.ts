@@ -15,17 +15,28 @@ export interface CompiledContract {
   readonly tolkVersion: string;
 }
 
-/** @throws {Error} with the compiler's message for a source that does not compile. */
-export async function compileContract(name: string): Promise<CompiledContract> {
+/**
+ * Compiles the sources of the folder, or what `read` has under their names.
+ *
+ * @throws {Error} with the compiler's message for a source that does not compile.
+ */
+export async function compileContract(
+  name: string,
+  read: (path: string) => string = readSource,
+): Promise<CompiledContract> {
   const result = await runTolkCompiler({
     entrypointFileName: `${name}.tolk`,
-    fsReadCallback: (path) => readFileSync(join(folder, path), "utf8"),
+    fsReadCallback: read,
     optimizationLevel: 2,
     withStackComments: false,
   });
   if (result.status === "error") throw new Error(`${name}.tolk: ${result.message}`);
   const { codeBoc64, codeHashHex, tolkVersion } = result;
   return { codeBoc64, codeHashHex, tolkVersion };
+}
+
+function readSource(path: string): string {
+  return readFileSync(join(folder, path), "utf8");
 }
 
 export function codeFile(name: string): string {

@@ -182,8 +182,10 @@ function charge(
   const { dice, people, referee } = world;
   const { charged } = actor.state;
   const balance = chargeable(world, actor);
-  const room = isCountersigned ? balance + TON / 100n : creditOf(actor);
-  const total = charged + floor + dice.coins(least(room, balance) - floor);
+  // What was served beyond the balance is the gateway's own loss, and the total counts all the same.
+  const beyond = dice.chance(0.2) ? 2n * balance : balance;
+  const room = isCountersigned ? beyond : least(creditOf(actor), beyond);
+  const total = charged + floor + dice.coins(room - floor);
   const countersigner = isCountersigned ? paymentKeyOf(world, actor) : undefined;
   const body = chargeLetter(world, house, actor, { total, countersigner });
   if (isExternal) return toActor(actor, { from: undefined, value: 0n, body });

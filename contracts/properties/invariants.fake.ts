@@ -44,7 +44,7 @@ export class Invariants {
     if (step.before.read !== undefined) assert.notEqual(transaction.status, "gone", "7: a contract was destroyed");
     for (const { mode = 0 } of transaction.sent) assert.equal(mode & DESTROY, 0, "7: a contract may be destroyed");
     checkDestinations(actor, transaction);
-    if (actor.read === undefined) return;
+    if (step.after.read === undefined) return;
     if (actor.kind === "client") this.#checkClient(actor, step);
     if (actor.kind === "gateway") this.#checkGateway(actor, step);
     if (actor.kind === "worker") checkWorker(step);

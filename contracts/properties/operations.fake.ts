@@ -58,8 +58,13 @@ export function lackingIn(world: World, house: House): Nanoton {
 
 /** The same of a channel, whose balance is not its reserve. */
 export function lackingInChannel(world: World, channel: WorkerActor | ClientActor): Nanoton {
+  return missingIn(world, channel) + RENT_TO_COME;
+}
+
+/** As of its last transaction. */
+export function missingIn(world: World, channel: WorkerActor | ClientActor): Nanoton {
   const balance = channel.kind === "client" ? channel.state.balance : 0n;
-  return most(CHANNEL_RESERVE + balance - balanceOf(world, channel), 0n) + RENT_TO_COME;
+  return most(CHANNEL_RESERVE + balance - balanceOf(world, channel), 0n);
 }
 
 /** Rent of some months, which a contract's balance does not show before its next transaction. */

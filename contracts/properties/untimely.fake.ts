@@ -6,6 +6,7 @@ import {
   enough,
   external,
   find,
+  missingIn,
   oneOf,
   paymentKeyOf,
   simple,
@@ -41,7 +42,8 @@ export const UNTIMELY: readonly Operation[] = [
       attempt && { ...attempt, value: minimum - world.dice.pick([1n, 1n, world.dice.coins(minimum / 4n)]) };
     const house = deployed(world, ({ gateway }) => gateway.state.status === "open");
     const found = client(world, (actor) => hasBalance(world, actor) && !actor.state.isClosing);
-    const payee = worker(world, ({ worker: { isDeployed } }) => isDeployed);
+    const owing = worker(world, ({ worker: actor }) => balanceOf(world, actor) < 0n);
+    const payee = owing ?? worker(world, ({ worker: { isDeployed } }) => isDeployed);
     const head = { queryId: queryId(world) };
     const amount = world.dice.coins(TON);
     return oneOf(world, [
@@ -53,7 +55,7 @@ export const UNTIMELY: readonly Operation[] = [
       () =>
         found && cheap(ownerSays(world, found, { type: "top-up", ...head, amount }), amount + simpleMinimum(prices)),
       () => found && cheap(reopen(world, found, amount), amount + simpleMinimum(prices) + CHANNEL_RESERVE),
-      () => payee && cheap(cashOut(world, payee, {}), cashOutMinimum(prices)),
+      () => payee && cheap(cashOut(world, payee, {}), cashOutMinimum(prices) + missingIn(world, payee.worker)),
       () =>
         world.registry.isDeployed
           ? cheap(registrarSays(world, { type: "offer-ownership", newOwner: world.people.stranger }), REGISTRY_MINIMUM)

@@ -1,5 +1,5 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { type Fault, plant } from "./faults.ts";
@@ -36,11 +36,14 @@ export function copyOf(root: string): Copy {
     runWith: async (fault) => {
       const file = join(folder, fault.file);
       const text = readFileSync(file, "utf8");
+      // What a contract does is its compiled code.
+      const code = fault.file.endsWith(".tolk") ? codeFiles(folder) : [];
       writeFileSync(file, plant(fault, text));
       try {
+        if (code.length > 0) compileContracts(folder);
         return await run(fault.tests);
       } finally {
-        writeFileSync(file, text);
+        for (const restored of [{ file, text }, ...code]) writeFileSync(restored.file, restored.text);
       }
     },
     dispose: () => {
@@ -48,6 +51,17 @@ export function copyOf(root: string): Copy {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+function codeFiles(folder: string): readonly { readonly file: string; readonly text: string }[] {
+  const code = join(folder, "contracts", "code");
+  const files = readdirSync(code).map((name) => join(code, name));
+  return files.map((file) => ({ file, text: readFileSync(file, "utf8") }));
+}
+
+/** @throws {Error} with the compiler's message. */
+function compileContracts(folder: string): void {
+  execFileSync(process.execPath, [join(folder, "scripts", "contracts.ts")], { stdio: ["ignore", "ignore", "pipe"] });
 }
 
 function nodeTest(cwd: string, tests: readonly string[], running: Set<ChildProcess>): Promise<TestRun> {

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { test } from "node:test";
-import { FAULTS, plant } from "./faults.ts";
+import { CONTRACTS, compileContract } from "../../scripts/contracts.ts";
+import { type Fault, FAULTS, plant } from "./faults.ts";
 
 const root = join(import.meta.dirname, "../..");
 
@@ -14,12 +15,22 @@ test("every planted fault still finds its line, exactly once", () => {
   }
 });
 
-test("a planted fault is wrong code, not broken code", () => {
+test("a planted fault is wrong code, not broken code", async () => {
   for (const fault of FAULTS) {
     const planted = plant(fault, readFileSync(join(root, fault.file), "utf8"));
-    assert.doesNotThrow(() => stripTypeScriptTypes(planted), `${fault.file}: ${fault.why}`);
+    const broken = `${fault.file}: ${fault.why}`;
+    if (fault.file.endsWith(".tolk")) await assert.doesNotReject(compileWith(fault, planted), broken);
+    else assert.doesNotThrow(() => stripTypeScriptTypes(planted), broken);
   }
 });
+
+/** Every contract that the source may be part of. */
+async function compileWith({ file }: Fault, planted: string): Promise<void> {
+  const own = CONTRACTS.filter((name) => basename(file) === `${name}.tolk`);
+  const read = (path: string): string =>
+    path === basename(file) ? planted : readFileSync(join(root, "contracts", path), "utf8");
+  for (const name of own.length > 0 ? own : CONTRACTS) await compileContract(name, read);
+}
 
 test("every planted fault names tests that exist", () => {
   for (const { tests, why } of FAULTS) {

@@ -11,6 +11,7 @@ export interface Fault {
   readonly why: string;
 }
 
+const properties = ["contracts/properties.test.ts"];
 const usageTests = ["protocol/usage.test.ts"];
 
 /** Add a line with every rule that money, trust or privacy hangs on; `npm run mutants -- --only N` tries the new one. */
@@ -265,6 +266,63 @@ export const FAULTS: readonly Fault[] = [
     replace: "",
     tests: ["worker/serving/owner.test.ts"],
     why: "what was earned before a name is no longer owed by anybody",
+  },
+  // The contracts
+  {
+    file: "contracts/WorkerChannel.tolk",
+    find: "            storage.paid += amount;\n            storage.save();\n",
+    replace: "            storage.save();\n",
+    tests: properties,
+    why: "one voucher is paid again and again",
+  },
+  {
+    file: "contracts/WorkerChannel.tolk",
+    find: "- in.valueCoins - debt;",
+    replace: "- in.valueCoins;",
+    tests: properties,
+    why: "a channel that owes rent counts as paid what the gateway could not pay",
+  },
+  {
+    file: "contracts/Gateway.tolk",
+    find: "payOut(msg.workerOwner, msg.queryId, msg.amount);",
+    replace: "payOut(in.senderAddress, msg.queryId, msg.amount);",
+    tests: properties,
+    why: "a payout ends in the channel, which has no way to give it to its owner",
+  },
+  {
+    file: "contracts/Gateway.tolk",
+    find: "            storage.drawn += fromStake;\n",
+    replace: "",
+    tests: properties,
+    why: "what payouts took from the stake is never brought back, and a withdrawal frees it",
+  },
+  {
+    file: "contracts/Gateway.tolk",
+    find: "storage.pending = min(storage.pending, storage.pool);",
+    replace: "",
+    tests: properties,
+    why: "income after a notice leaves under it",
+  },
+  {
+    file: "contracts/ClientChannel.tolk",
+    find: "refundAll(storage.config.load().owner, msg.queryId);",
+    replace: "refundAll(in.senderAddress, msg.queryId);",
+    tests: properties,
+    why: "whoever finishes a close gets the deposit",
+  },
+  {
+    file: "contracts/ClientChannel.tolk",
+    find: "self.acked = max(self.acked, voucher.total);",
+    replace: "self.acked = voucher.total;",
+    tests: properties,
+    why: "an older countersignature takes a newer one back",
+  },
+  {
+    file: "contracts/ClientChannel.tolk",
+    find: "storage.balance = min(storage.balance, max(contract.getOriginalBalance() - valueCoins, 0));",
+    replace: "",
+    tests: properties,
+    why: "a channel promises coins that rent has eaten",
   },
 ];
 
