@@ -5,6 +5,7 @@ import { describeMachine, describeVersions } from "./machine.ts";
 /** By name, loaded when asked for: a benchmark of sealing must not load an engine. */
 const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   engine: async () => (await import("./engine.ts")).engine,
+  gas: async () => (await import("./gas.ts")).gas,
   gateway: async () => (await import("./gateway.ts")).gateway,
   network: async () => (await import("./network.ts")).network,
   seal: async () => (await import("./seal.ts")).seal,
