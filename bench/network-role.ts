@@ -86,7 +86,13 @@ async function workerRole(order: Extract<RoleOrder, { role: "worker" }>): Promis
   const { stampingEngine } = await import("./stamping-engine.ts");
   const { folder, gatewayUrl, plan, parties } = order;
   const { owner: address } = parties;
-  const proof = { address, stateInit: new Uint8Array(1), domain: "bench", timestamp: 0, signature: new Uint8Array(64) };
+  const proof = {
+    address,
+    stateInit: new Uint8Array(1),
+    domain: "bench",
+    timestamp: Math.floor(Date.now() / 1000),
+    signature: new Uint8Array(64),
+  };
   const workers = await Promise.all(
     Array.from({ length: plan === undefined ? STAMPING_WORKERS : 1 }, (_, at) =>
       startWorker({

@@ -41,7 +41,7 @@ test("a gateway killed again and again forgets no promise, and its peers come ba
         address: owner,
         stateInit: new Uint8Array(1),
         domain: "test",
-        timestamp: 0,
+        timestamp: Math.floor(Date.now() / 1000),
         signature: new Uint8Array(64),
       },
     },
