@@ -11,6 +11,7 @@ export const COMMANDS = {
   check: { entry: "scripts/check.ts", purpose: "types, lint, format and walls" },
   gateway: { entry: "gateway/main.ts", purpose: "a gateway" },
   worker: { entry: "worker/main.ts", purpose: "a worker without a desktop" },
+  voucher: { entry: "worker/voucher.ts", purpose: "an owner's vouchers as a file (verify, export, import)" },
   client: { entry: "client/main.ts", purpose: "an OpenAI-compatible endpoint on this machine (serve)" },
   bench: { entry: "bench/main.ts", purpose: "a benchmark by name" },
   contracts: { entry: "scripts/contracts.ts", purpose: "the contracts' code, compiled anew from their sources" },

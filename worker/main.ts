@@ -1,7 +1,6 @@
-import { homedir } from "node:os";
-import { join } from "node:path";
 import { Failure, FAILURE_TEXT, stringify } from "../protocol/index.ts";
 import { parseCommandLine, USAGE } from "./command-line.ts";
+import { defaultDataFolder } from "./data-place.ts";
 import { earnings, newsBetween, progress, tierWords } from "./headless-words.ts";
 import { startWorker, type ServingStatus, type Worker } from "./index.ts";
 import { NO_TOTALS } from "./serving/status.ts";
@@ -33,7 +32,7 @@ async function main(args: readonly string[]): Promise<void> {
   process.on("SIGTERM", leave);
   say("Reading the model file; the first time this takes as long as reading all of it.");
   const worker = await startWorker({
-    dataFolder: command.dataFolder ?? defaultDataFolder(),
+    dataFolder: command.dataFolder ?? defaultDataFolder(process.env, process.platform),
     gateways: command.gateways,
     models: command.plans.map((plan) => ({ plan, price: command.price })),
     networkId: command.networkId,
@@ -109,14 +108,6 @@ function stopOnSignals(worker: Worker, say: (sentence: string) => void, stopTell
   };
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);
-}
-
-function defaultDataFolder(): string {
-  const { XDG_DATA_HOME, APPDATA, COCOON_WORKER_DATA } = process.env;
-  if (COCOON_WORKER_DATA !== undefined) return COCOON_WORKER_DATA;
-  if (process.platform === "win32" && APPDATA !== undefined) return join(APPDATA, "cocoon-worker");
-  if (process.platform === "darwin") return join(homedir(), "Library", "Application Support", "cocoon-worker");
-  return join(XDG_DATA_HOME ?? join(homedir(), ".local", "share"), "cocoon-worker");
 }
 
 function wordsOf(error: unknown): string {

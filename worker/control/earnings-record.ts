@@ -85,6 +85,8 @@ export interface EarningsRecord extends EarningsBook {
   /** Logical time of the newest payout; 0 before the first. */
   newestPayout(account: AccountName): bigint;
   standing(account: AccountName): EarningsTotals;
+  /** Unix ms at which the oldest vouchered earning that is not paid was vouchered; undefined when there is none. */
+  oldestUnpaidAt(account: AccountName): number | undefined;
   totals(): EarningsTotals;
   /** From the first day to the last, both included. */
   days(from: number, to: number): readonly DayOfEarnings[];

@@ -45,6 +45,8 @@ const SQL = {
   insertEvent: "INSERT INTO event (at, account, type, amount, lt, detail) VALUES (?, ?, ?, ?, ?, ?)",
   newestPayout: "SELECT coalesce(max(lt), 0) AS lt FROM event WHERE account = ? AND lt > 0",
   standing: "SELECT counted AS earned, vouchered, claimable, claimable_ever, paid FROM account WHERE id = ?",
+  oldestUnpaid: `SELECT at FROM mark WHERE account = ? AND state = 'vouchered'
+    AND through > (SELECT paid FROM account WHERE id = ?) ORDER BY through LIMIT 1`,
   totals: `SELECT coalesce(sum(counted), 0) AS earned, coalesce(sum(vouchered), 0) AS vouchered,
     coalesce(sum(claimable), 0) AS claimable, coalesce(sum(paid), 0) AS paid FROM account WHERE network = ?`,
   days: `SELECT d.*, a.gateway, a.url, a.owner, m.root, m.name FROM day d

@@ -129,6 +129,14 @@ class SqliteEarnings implements EarningsRecord {
     return this.#read(() => totalsOf(this.#statements.standing.get(this.#account(account)))) ?? NOTHING;
   }
 
+  oldestUnpaidAt(account: AccountName): number | undefined {
+    return this.#read(() => {
+      const id = this.#account(account);
+      const row = this.#statements.oldestUnpaid.get(id, id);
+      return row === undefined ? undefined : numberOf(row, "at");
+    });
+  }
+
   totals(): EarningsTotals {
     return this.#read(() => totalsOf(this.#statements.totals.get(this.#networkId))) ?? NOTHING;
   }

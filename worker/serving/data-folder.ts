@@ -38,6 +38,14 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
   };
 }
 
+/** To look into a folder that another process may be using: each file is whole. Nothing is written through it. */
+export function readDataFolder(path: string): Pick<Disk, "read" | "names"> {
+  return {
+    read: (name) => guarded(() => readIfThere(join(path, name))),
+    names: () => guarded(() => readdir(path)),
+  };
+}
+
 const lockSchema = z.object({ pid: z.int().positive(), bootedAt: z.number() });
 
 async function takeLock(path: string): Promise<() => void> {

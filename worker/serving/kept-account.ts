@@ -58,6 +58,12 @@ export function isAccountFile(name: string, networkId: number): boolean {
   return NAME.exec(name)?.[1] === String(networkId);
 }
 
+/** The networks that these files are of, the smallest id first. */
+export function networksOf(names: readonly string[]): readonly number[] {
+  const ids = names.flatMap((name) => NAME.exec(name)?.[1] ?? []);
+  return [...new Set(ids.map(Number))].sort((a, b) => a - b);
+}
+
 export function encodeAccount(account: KeptAccount): Uint8Array {
   return utf8(stringify({ v: 2, ...account }));
 }
