@@ -41,13 +41,28 @@ export default {
     {
       name: "use-the-front-door",
       comment:
-        "From outside, a room is entered through its index.ts (contracts: one file a contract; bridge: itself; bench: also an engine by its entry).",
+        "From outside, a room is entered through its index.ts (contracts: one file a contract; bridge: itself; bench: also an engine by its entry; client: also without Node, and with deposits).",
       severity: "error",
       from: { path: "^([^/]+)/", pathNot: engineTests },
       to: {
         path: "^(protocol|gateway|client|devnet|worker)/",
-        pathNot: ["^$1/", "^[^/]+/index\\.ts$", "^worker/bridge", "^client/browser\\.ts$", "^worker/engine/"],
+        pathNot: [
+          "^$1/",
+          "^[^/]+/index\\.ts$",
+          "^worker/bridge",
+          "^client/browser\\.ts$",
+          "^client/deposit/index\\.ts$",
+          "^worker/engine/",
+        ],
       },
+    },
+    {
+      name: "asking-needs-no-ton-library",
+      comment:
+        "Who only asks and signs loads no contract, in a page least of all: what puts coins into a channel stands behind a door of its own.",
+      severity: "error",
+      from: { path: "^client/", pathNot: ["^client/(main\\.ts|deposit/)", "\\.(test|fake)\\.ts$"] },
+      to: { path: ["^contracts/", "^client/deposit/", "node_modules/@ton/"] },
     },
     {
       name: "the-engine-has-a-door-of-its-own",
