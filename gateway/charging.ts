@@ -330,12 +330,17 @@ export class Charging {
     });
   }
 
-  /** A channel that was charged more on chain than here was signed for by a life of this gateway that is lost. */
+  /**
+   * What the chain was shown and this ledger knows no signature for was signed by a life of this gateway that is lost. The
+   * charges booked meanwhile say nothing of that: they may have reached the same total.
+   */
   #lookAtChain(telling: Telling, book: ClientBook): void {
     const view = this.#options.channels.clientChannel(telling.channel);
     if (view === undefined) return;
     const seen = view.charged > view.acked ? view.charged : view.acked;
-    if (seen > book.total) telling.chainFloor = seen;
+    const confirmed = book.countersigned?.total ?? 0n;
+    const signed = telling.signedTotal > confirmed ? telling.signedTotal : confirmed;
+    if (seen > signed) telling.chainFloor = seen;
   }
 
   #chargeVoucher(channel: RawAddress, position: Position): ChargeVoucher {
