@@ -280,6 +280,7 @@ test("while nothing can be written, a worker that would have to be believed is t
   await stage.forget(0);
   const busy = await stage.worker();
   const other = await stage.client();
+  await stage.gateway.flushed();
   stage.store.failWith("disk_full");
   await serve(other, busy);
   while (stage.gateway.status().trouble === undefined) await new Promise((resolve) => setTimeout(resolve, 5));

@@ -462,6 +462,7 @@ async function serveModel(client: FakeClient, worker: FakeWorker, root: string, 
 test("on a full disk nothing is told and nothing new is reserved; when there is room all of it comes, once", async (t) => {
   const { client, worker, stage } = await cast(t);
   const running = await openStream(client, worker, { id: "running" });
+  await stage.gateway.flushed();
   stage.store.failWith("disk_full");
   await serve(client, worker, { id: "a" }).catch(() => undefined);
   while (stage.gateway.status().trouble === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
