@@ -69,6 +69,27 @@ test("a voucher that cannot be written is not acknowledged and not reported", as
   assert.equal(await keeper.take(voucher(500n)), 500n);
 });
 
+test("what else is written while a voucher is on its way to the disk does not put the older one over it", async () => {
+  const disk = fakeDisk();
+  const room = Promise.withResolvers<undefined>();
+  const slow: FakeDisk = {
+    ...disk,
+    async write(name, bytes) {
+      await room.promise;
+      await disk.write(name, bytes);
+    },
+  };
+  const keeper = await open(slow);
+  const taken = keeper.take(voucher(500n));
+  const paid = keeper.setPaid(200n);
+  room.resolve(undefined);
+  assert.equal(await taken, 500n);
+  await paid;
+  const restarted = await open(disk);
+  assert.deepEqual(restarted.newest(), voucher(500n));
+  assert.equal(restarted.report().paid, 200n);
+});
+
 const refused: { readonly name: string; readonly bad: SignedVoucher; readonly code?: FailureCode }[] = [
   { name: "a total that shrinks", bad: voucher(499n), code: "promise_fell" },
   {

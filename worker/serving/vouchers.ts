@@ -204,7 +204,7 @@ class FileVoucherKeeper implements VoucherKeeper {
   }
 
   save(): Promise<void> {
-    return this.#write(this.#kept);
+    return this.#write();
   }
 
   async #work(): Promise<void> {
@@ -240,13 +240,16 @@ class FileVoucherKeeper implements VoucherKeeper {
     if (kept !== undefined && payout.total < kept.payout.total)
       throw new Failure("promise_fell", "the gateway's promise has shrunk");
     await this.#write({ voucher, payout });
-    this.#kept = { voucher, payout };
     return payout.total;
   }
 
-  /** One write at a time, so that an older one never lands last. */
-  #write(kept: Kept | undefined): Promise<void> {
-    const written = this.#writing.then(() => this.#options.disk.write(this.#name, this.#encode(kept)));
+  /** One write at a time, and each of what is held at its turn, so that an older voucher never lands last. */
+  #write(newer?: Kept): Promise<void> {
+    const written = this.#writing.then(async () => {
+      const kept = newer ?? this.#kept;
+      await this.#options.disk.write(this.#name, this.#encode(kept));
+      this.#kept = kept;
+    });
     this.#writing = written.catch(() => undefined);
     return written;
   }
