@@ -69,6 +69,28 @@ test("words of a session that was given up are nobody's", async () => {
   assert.equal(wallet.state().phase, "connecting");
 });
 
+test("of two connections begun at once only the last one is left open", async () => {
+  const { wallet, sessions } = set();
+  const [first, second] = await Promise.allSettled([wallet.connect(), wallet.connect()]);
+  assert.deepEqual([first.status, second.status], ["rejected", "fulfilled"]);
+  assert.deepEqual(
+    sessions.map(({ heard }) => heard),
+    [["end"], []],
+  );
+  assert.equal(wallet.state().phase, "connecting");
+});
+
+test("a connection that was kept is gone on with, but not after the end of the program", async () => {
+  for (const isClosed of [false, true]) {
+    const { open, sessions } = fakeSessions();
+    const wallet = createWallet({ ...optionsOf(), secrets: fakeSecrets(keptText()), openSession: open });
+    const restored = wallet.restore();
+    if (isClosed) await wallet.close();
+    await restored;
+    assert.equal(sessions.length, isClosed ? 0 : 1);
+  }
+});
+
 test("a refusal ends the session that was asked for, with a goodbye", async () => {
   const { wallet, newest } = set();
   await wallet.connect();
@@ -156,6 +178,27 @@ test("a connection that cannot begin is told to who asked for it", async () => {
   await assert.rejects(broken.connect(), { code: "wallet_session" });
   await wallet.close();
 });
+
+function keptText(): string {
+  const address = `0:${"11".repeat(32)}`;
+  const key = "aa".repeat(32);
+  const session = {
+    sessionKeyPair: { publicKey: key, secretKey: key },
+    walletPublicKey: key,
+    bridgeUrl: KNOWN_WALLETS[0]?.bridgeUrl,
+  };
+  const connectEvent = { payload: { items: [{ name: "ton_addr", address }] } };
+  const connection = { type: "http", session, lastWalletEventId: 1, nextRpcRequestId: 0, connectEvent };
+  return JSON.stringify({
+    v: 1,
+    address,
+    appName: "tonkeeper",
+    walletName: "Tonkeeper",
+    networkId: -239,
+    maxMessages: 4,
+    entries: { "ton-connect-storage_bridge-connection": JSON.stringify(connection) },
+  });
+}
 
 function optionsOf(): Parameters<typeof createWallet>[0] {
   return {

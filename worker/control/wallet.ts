@@ -126,7 +126,7 @@ class OwnersWallet implements Wallet {
   async restore(): Promise<void> {
     try {
       const kept = await this.#keeper.load();
-      if (kept !== undefined && this.#state.phase === "disconnected") this.#resume(kept);
+      if (kept !== undefined && this.#state.phase === "disconnected" && !this.#isClosed) this.#resume(kept);
     } catch (error) {
       this.#fail(error);
     }
@@ -135,9 +135,8 @@ class OwnersWallet implements Wallet {
   async connect({ appName, address }: ConnectOptions = {}): Promise<string> {
     const { identityKey, networkId, clock } = this.#options;
     const known = this.#known(appName);
-    await this.#dropCandidate();
     const held = this.#open({}, address);
-    this.#candidate = held;
+    await this.#dropCandidate(held);
     const link = await held.session.connect({
       to: known ?? this.#everyBridge(),
       proofPayload: toHex(ownerProofPayload(identityKey, networkId)),
@@ -337,9 +336,10 @@ class OwnersWallet implements Wallet {
     return this.#kept;
   }
 
-  async #dropCandidate(): Promise<void> {
+  /** Another takes its place at once: of two that are begun together none may be left open. */
+  async #dropCandidate(next?: Held): Promise<void> {
     const held = this.#candidate;
-    this.#candidate = undefined;
+    this.#candidate = next;
     this.#cancelTimer?.();
     if (held?.isAlive === true) await held.session.end();
   }
