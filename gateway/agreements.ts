@@ -123,7 +123,7 @@ function raiseFloor(book: ClientBook, signed: Nanoton): void {
 }
 
 /** A dispute made against the very voucher that is now signed. */
-function isTakenBack(record: ChargeRecord, total: Nanoton): boolean {
+export function isTakenBack(record: ChargeRecord, total: Nanoton): boolean {
   return record.dispute?.signedTotal === total;
 }
 

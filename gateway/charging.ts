@@ -15,7 +15,7 @@ import {
   type SignedReceipt,
   type SignedVoucher,
 } from "../protocol/index.ts";
-import { coveredBy, isCountersignable, isDisputable } from "./agreements.ts";
+import { coveredBy, isCountersignable, isDisputable, isTakenBack } from "./agreements.ts";
 import type { Channels } from "./channels.ts";
 import type { Clock } from "./clock.ts";
 import type { AdoptChargeEntry, ChargeEntry, ClientPayer, Entry } from "./entries.ts";
@@ -69,8 +69,8 @@ interface Telling {
   writtenRow: number;
   /** Charges up to this row were told to a link that lives. */
   toldRow: number;
-  /** Disputes being written: until then nobody may see totals that rest on them. */
-  disputesUnderWay: number;
+  /** Changes being written (a dispute, one taken back, an adoption) that move totals: until then nobody may see those. */
+  movesUnderWay: number;
   /** The chain has seen vouchers up to here that this ledger does not know: nothing is signed at or under it. */
   chainFloor: Nanoton;
 }
@@ -156,9 +156,10 @@ export class Charging {
     const telling = this.#telling(channel);
     const { total, through, signature } = agreed;
     const at = this.#options.clock.unixMs();
-    this.#settle(coveredBy(this.#book(channel), through), [
-      { type: "countersign", at, channel, total, through, signature },
-    ]);
+    const covered = coveredBy(this.#book(channel), through);
+    const entry: Entry = { type: "countersign", at, channel, total, through, signature };
+    if (covered.some((record) => isTakenBack(record, total))) this.#move(telling, covered, entry);
+    else this.#settle(covered, [entry]);
     telling.sent = telling.sent.filter((sent) => sent.total > total);
     if (telling.outstanding !== undefined && telling.outstanding.total <= total) telling.outstanding = undefined;
     this.#sendNext(telling);
@@ -171,11 +172,10 @@ export class Charging {
     const { signedTotal } = telling;
     const at = this.#options.clock.unixMs();
     const covered = through === 0 ? [] : coveredBy(this.#book(channel), through);
-    this.#settle(covered, [{ type: "adopt_charge", at, signedTotal, ...adopted }]);
+    this.#move(telling, covered, { type: "adopt_charge", at, signedTotal, ...adopted });
     telling.sent = [];
     telling.outstanding = undefined;
     telling.toldRow = 0;
-    this.#sendNext(telling);
   }
 
   /** What is signed for a total of a client's channel. */
@@ -206,14 +206,14 @@ export class Charging {
     const { row } = record;
     const { signature } = message;
     const amounts = chargeFor(usage, price, feeBps);
-    telling.disputesUnderWay++;
+    telling.movesUnderWay++;
     this.#options.journal.append(
       [
         { type: "dispute", at, channel, row, signature, usage, signedTotal: telling.signedTotal, ...amounts },
         { type: "settle", at, rows: [row] },
       ],
       () => {
-        telling.disputesUnderWay--;
+        telling.movesUnderWay--;
         telling.outstanding = undefined;
         this.#dirty.add(telling);
       },
@@ -286,14 +286,24 @@ export class Charging {
     if (waited.length > 0) this.#settle(waited.map(({ record }) => record));
   }
 
+  /** Settles with an entry that moves the channel's totals: the next charge rests on it, and waits until it is written. */
+  #move(telling: Telling, records: readonly ChargeRecord[], entry: Entry): void {
+    telling.movesUnderWay++;
+    this.#settle(records, [entry], () => {
+      telling.movesUnderWay--;
+      this.#dirty.add(telling);
+    });
+  }
+
   /** Promises what these charges earned, unless it is promised already. */
-  #settle(records: readonly ChargeRecord[], first: readonly Entry[] = []): void {
+  #settle(records: readonly ChargeRecord[], first: readonly Entry[] = [], written: () => void = () => undefined): void {
     const { journal, clock } = this.#options;
     const unsettled = records.filter((record) => !record.isSettled);
     const settlements = this.#sponsoring.settlements(unsettled, clock.unixMs());
     const entries = [...first, ...settlements.map(({ entry }) => entry)];
     if (entries.length === 0) return;
     const applied = journal.append(entries, () => {
+      written();
       settlements.forEach(({ sponsorship }, at) => {
         const position = applied[first.length + at]?.promised.get(sponsorship?.owner ?? "");
         if (position !== undefined) sponsorship?.ready(this.payoutVoucher(sponsorship.owner, position));
@@ -306,7 +316,7 @@ export class Charging {
    * client can follow the chain from what it signed.
    */
   #sendNext(telling: Telling): void {
-    if (telling.outstanding !== undefined || telling.disputesUnderWay > 0) return;
+    if (telling.outstanding !== undefined || telling.movesUnderWay > 0) return;
     const book = this.#book(telling.channel);
     const link = telling.origin?.isOpen === true ? telling.origin : [...telling.links].at(-1);
     const batch = writtenCharges(book, telling.writtenRow);
@@ -364,7 +374,7 @@ export class Charging {
       signedTotal: 0n,
       writtenRow: 0,
       toldRow: 0,
-      disputesUnderWay: 0,
+      movesUnderWay: 0,
       chainFloor: 0n,
     };
     this.#tellings.set(channel, made);

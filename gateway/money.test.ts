@@ -237,6 +237,26 @@ test("a small charge after a large dispute waits until the total is above what w
   assert.ok(second.total > first.total);
 });
 
+test("after a dispute is taken back the next charge waits until that is written, since its total rests on it", async (t) => {
+  const { client, worker, stage } = await cast(t);
+  await serve(client, worker, { id: "a" });
+  const charge = await client.next("charge");
+  const first = chargeVoucher(client, charge);
+  const receiptHash = toHex(receiptHashOf(charge.receipts[0]?.receipt ?? new Uint8Array()));
+  dispute(client, receiptHash, { promptTokens: 0, completionTokens: 1 });
+  await worker.next("voucher");
+  const usage = { promptTokens: 1, cachedTokens: 0, completionTokens: 1 };
+  await serve(client, worker, { id: "b", usage });
+  await booked(worker, stage);
+  stage.store.hold();
+  countersign(client, first);
+  await settled(client);
+  const isToldEarly = client.received.some(({ type }) => type === "charge");
+  stage.store.commit();
+  assert.equal(isToldEarly, false);
+  assert.equal(chargeVoucher(client, await client.next("charge")).total, ONE.charge + costOf(usage).charge);
+});
+
 test("a dispute that is not signed, of a foreign receipt, or too late is refused and changes nothing", async (t) => {
   const { client, worker, stage } = await cast(t);
   const stranger = await stage.client();
