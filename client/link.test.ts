@@ -2,18 +2,22 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { WebSocketServer } from "ws";
 import {
   encodeRouted,
   keyPairFromSeed,
   linkMessage,
+  parseClientToGateway,
   stringify,
+  toHex,
   verifySignature,
   type GatewayToClient,
 } from "../protocol/index.ts";
 import { gatewayUrls } from "./gateway-url.ts";
+import { openLink, type Link, type ReserveTerms } from "./link.ts";
 import { BODY, CHANNEL, fakeClient, fakeNetwork } from "./network.fake.ts";
+import { nodeSignatures } from "./node-signing.ts";
 import { pauseBefore } from "./reconnect.ts";
 
 const MINUTE_MS = 60_000;
@@ -150,6 +154,26 @@ test("a request whose open is refused fails with the code, and what comes late o
   assert.equal((await client.complete(BODY)).text, "Hello world");
 });
 
+test("a route that the gateway names twice is the first one's: the second is refused, and both hear of their end", async (t) => {
+  const link = await linkTo(t, { routeIds: [7, 7] });
+  const heard: string[] = [];
+  for (const name of ["first", "second"]) {
+    const reply = await link.reserve(TERMS);
+    assert.ok(reply.type === "reserved");
+    const opening = { type: "open", reservationId: reply.reservationId, workerId: ID, sessionId: SESSION } as const;
+    link.openRoute(
+      { ...opening, streamId: 1 },
+      {
+        opened: () => heard.push(`${name} opened`),
+        bytes: () => undefined,
+        closed: ({ code }) => heard.push(`${name} ${code}`),
+      },
+    );
+  }
+  link.close();
+  assert.deepEqual(heard, ["first opened", "second bad_message", "first truncated"]);
+});
+
 test("a gateway that is not there yet is dialled until it is", async (t) => {
   const http = createServer();
   await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
@@ -198,3 +222,60 @@ test("a gateway's address may be written for HTTP or for sockets, with a path", 
     assert.throws(() => gatewayUrls(wrong), { code: "bad_configuration" }, wrong);
   }
 });
+
+const ID = "22".repeat(32);
+const SESSION = "33".repeat(16);
+const TERMS: ReserveTerms = {
+  model: "m",
+  manifestRoot: ID,
+  maxPromptBytes: 1,
+  maxCompletionTokens: 1,
+  maxPrice: null,
+  minTier: "software",
+  candidates: 1,
+};
+
+/** A link to a gateway in memory, which lets it in and names these routes with its reservations. */
+async function linkTo(t: TestContext, { routeIds }: { readonly routeIds: readonly number[] }): Promise<Link> {
+  const gatewayKey = randomBytes(32);
+  const left = [...routeIds];
+  const answer = (text: string): GatewayToClient | undefined => {
+    const message = parseClientToGateway(text);
+    if (message.type === "login") return { type: "welcome", feeBps: 1, countersigned: null };
+    if (message.type !== "reserve") return undefined;
+    const reservationId = toHex(randomBytes(16));
+    const routeId = left.shift() ?? assert.fail("one reservation too many");
+    const candidate = { workerId: ID, evidenceHash: ID, offer: randomBytes(8), offerSignature: randomBytes(64) };
+    const terms = { feeBps: 1, holdNanoton: 1n, expiresAt: 0, candidates: [candidate] };
+    return { type: "reserved", id: message.id, reservationId, routeId, ...terms };
+  };
+  const link = openLink({
+    url: "ws://gateway.example",
+    gatewayKey,
+    networkId: undefined,
+    key: nodeSignatures().paymentKey(randomBytes(32)),
+    address: "",
+    openSocket(_, events) {
+      const say = (message: GatewayToClient): void => queueMicrotask(() => events.text(stringify(message)));
+      const protocol = { min: 1, max: 1 };
+      const time = Math.floor(Date.now() / 1000);
+      say({ type: "challenge", protocol, gatewayKey, nonce: randomBytes(32), networkId: 0, time });
+      return {
+        send(data) {
+          const reply = typeof data === "string" ? answer(data) : undefined;
+          if (reply !== undefined) say(reply);
+        },
+        close: () => undefined,
+      };
+    },
+    now: Date.now,
+    random: randomBytes,
+    countersigned: () => undefined,
+    onWelcome: () => undefined,
+    onCharge: () => undefined,
+    log: () => undefined,
+  });
+  t.after(() => link.close());
+  await link.ready();
+  return link;
+}

@@ -177,8 +177,9 @@ class GatewayLink implements Link {
       return;
     }
     const { routeId } = kept;
-    const id = this.#nextId();
     this.#kept.delete(message.reservationId);
+    if (this.#routes.has(routeId)) return handler.closed(namedTwice(routeId));
+    const id = this.#nextId();
     this.#unanswered.set(id, routeId);
     this.#routes.set(routeId, { handler, id });
     this.send({ ...message, id, routeId });
@@ -346,6 +347,7 @@ class GatewayLink implements Link {
   #onRoute({ id, routeId }: MessageOf<GatewayToClient, "route">): void {
     this.#take(id, (pending) => {
       if (pending.kind === "reserve") return rejectPending(pending, new Failure("bad_message"));
+      if (this.#routes.has(routeId)) return rejectPending(pending, namedTwice(routeId));
       this.#routes.set(routeId, { handler: pending.handler, id: "" });
       pending.handler.opened(this.#routeOf(routeId));
     });
@@ -452,6 +454,11 @@ class GatewayLink implements Link {
 function rejectPending(pending: PendingReply, failure: Failure): void {
   if (pending.kind === "reserve") pending.reject(failure);
   else pending.handler.closed(failure);
+}
+
+/** Its first stream would never hear of its end. */
+function namedTwice(routeId: number): Failure {
+  return new Failure("bad_message", `the gateway named route ${routeId} twice`);
 }
 
 function wordsOf(error: unknown): string {
