@@ -12,6 +12,7 @@ import {
   stringify,
   toHex,
   verifySignature,
+  type ClientToGateway,
   type GatewayToClient,
 } from "../protocol/index.ts";
 import { gatewayUrls } from "./gateway-url.ts";
@@ -19,6 +20,7 @@ import { openLink, type Link, type ReserveTerms } from "./link.ts";
 import { BODY, CHANNEL, fakeClient, fakeNetwork } from "./network.fake.ts";
 import { nodeSignatures } from "./node-signing.ts";
 import { pauseBefore } from "./reconnect.ts";
+import type { SocketEvents } from "./socket.ts";
 
 const MINUTE_MS = 60_000;
 
@@ -155,7 +157,7 @@ test("a request whose open is refused fails with the code, and what comes late o
 });
 
 test("a route that the gateway names twice is the first one's: the second is refused, and both hear of their end", async (t) => {
-  const link = await linkTo(t, { routeIds: [7, 7] });
+  const { link } = await linkTo(t, { routeIds: [7, 7] });
   const heard: string[] = [];
   for (const name of ["first", "second"]) {
     const reply = await link.reserve(TERMS);
@@ -172,6 +174,18 @@ test("a route that the gateway names twice is the first one's: the second is ref
   }
   link.close();
   assert.deepEqual(heard, ["first opened", "second bad_message", "first truncated"]);
+});
+
+test("what was to be said when a link drops is not said on the next before its login", async (t) => {
+  const { link, sockets } = await linkTo(t, { routeIds: [] });
+  sockets[0]?.events.closed("reset");
+  while (sockets.length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+  link.send({ type: "countersign", total: 1n, signature: new Uint8Array(64) });
+  await link.ready();
+  assert.deepEqual(
+    sockets.map(({ heard }) => heard),
+    [["login"], ["login"]],
+  );
 });
 
 test("a gateway that is not there yet is dialled until it is", async (t) => {
@@ -235,12 +249,21 @@ const TERMS: ReserveTerms = {
   candidates: 1,
 };
 
+interface MemorySocket {
+  readonly events: SocketEvents;
+  /** Types of the messages that the gateway was sent. */
+  readonly heard: string[];
+}
+
 /** A link to a gateway in memory, which lets it in and names these routes with its reservations. */
-async function linkTo(t: TestContext, { routeIds }: { readonly routeIds: readonly number[] }): Promise<Link> {
+async function linkTo(
+  t: TestContext,
+  { routeIds }: { readonly routeIds: readonly number[] },
+): Promise<{ readonly link: Link; readonly sockets: readonly MemorySocket[] }> {
   const gatewayKey = randomBytes(32);
   const left = [...routeIds];
-  const answer = (text: string): GatewayToClient | undefined => {
-    const message = parseClientToGateway(text);
+  const sockets: MemorySocket[] = [];
+  const answerTo = (message: ClientToGateway): GatewayToClient | undefined => {
     if (message.type === "login") return { type: "welcome", feeBps: 1, countersigned: null };
     if (message.type !== "reserve") return undefined;
     const reservationId = toHex(randomBytes(16));
@@ -256,20 +279,26 @@ async function linkTo(t: TestContext, { routeIds }: { readonly routeIds: readonl
     key: nodeSignatures().paymentKey(randomBytes(32)),
     address: "",
     openSocket(_, events) {
-      const say = (message: GatewayToClient): void => queueMicrotask(() => events.text(stringify(message)));
+      const heard: string[] = [];
+      sockets.push({ events, heard });
+      // As over a wire: nothing is answered in the turn in which it was asked.
+      const say = (message: GatewayToClient): void => void setImmediate(() => events.text(stringify(message)));
       const protocol = { min: 1, max: 1 };
       const time = Math.floor(Date.now() / 1000);
       say({ type: "challenge", protocol, gatewayKey, nonce: randomBytes(32), networkId: 0, time });
       return {
         send(data) {
-          const reply = typeof data === "string" ? answer(data) : undefined;
+          assert.ok(typeof data === "string");
+          const message = parseClientToGateway(data);
+          heard.push(message.type);
+          const reply = answerTo(message);
           if (reply !== undefined) say(reply);
         },
         close: () => undefined,
       };
     },
     now: Date.now,
-    random: randomBytes,
+    random: (length) => new Uint8Array(length),
     countersigned: () => undefined,
     onWelcome: () => undefined,
     onCharge: () => undefined,
@@ -277,5 +306,5 @@ async function linkTo(t: TestContext, { routeIds }: { readonly routeIds: readonl
   });
   t.after(() => link.close());
   await link.ready();
-  return link;
+  return { link, sockets };
 }

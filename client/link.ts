@@ -31,6 +31,7 @@ export interface Link {
    * stream of a reservation has its route at once: the gateway named it with the reservation.
    */
   openRoute(message: RouteRequest, handler: RouteHandler): void;
+  /** Says nothing while there is no link: what counts is asked for again after the next login. */
   send(message: ClientToGateway): void;
   readonly feeBps: number | undefined;
   close(): void;
@@ -187,7 +188,8 @@ class GatewayLink implements Link {
   }
 
   send(message: ClientToGateway): void {
-    this.#socket?.send(stringify(message));
+    // On a socket that has not logged in it would be taken for the login, and refused.
+    if (this.#phase === "ready") this.#socket?.send(stringify(message));
   }
 
   close(): void {
@@ -306,10 +308,10 @@ class GatewayLink implements Link {
     const message = linkMessage({ role: "client", gatewayKey, nonce: challenge.nonce, time, address });
     const socket = this.#socket;
     void key.sign(message).then((signature) => {
-      if (this.#socket !== socket) return;
+      if (socket === undefined || this.#socket !== socket) return;
       const countersigned = this.#options.countersigned();
       const login = { type: "login" as const, protocol, key: key.publicKey, address, time, signature };
-      this.send(countersigned === undefined ? login : { ...login, countersigned });
+      socket.send(stringify(countersigned === undefined ? login : { ...login, countersigned }));
     });
   }
 
