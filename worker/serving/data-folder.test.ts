@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile, utimes } from "node:fs/promises";
 import { tmpdir, uptime } from "node:os";
 import { join } from "node:path";
 import { afterEach, test } from "node:test";
@@ -66,6 +66,15 @@ test("of several that find a stale lock at once, exactly one gets the folder", a
   const opened = results.filter((result) => result.status === "fulfilled");
   assert.equal(opened.length, 1);
   opened[0]?.value.release();
+});
+
+test("a guard that a dying process left does not keep the folder closed for ever", async () => {
+  const path = await newFolder();
+  const guard = join(path, "worker.lock.guard");
+  await writeFile(guard, "");
+  const longAgo = new Date(Date.now() - 60_000);
+  await utimes(guard, longAgo, longAgo);
+  (await openDataFolder(path)).release();
 });
 
 test("releasing leaves a lock that somebody else has taken", async () => {

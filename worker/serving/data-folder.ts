@@ -1,4 +1,5 @@
-import { chmod, mkdir, open, readdir, readFile, rename, unlink } from "node:fs/promises";
+import { chmod, mkdir, open, readdir, readFile, rename, stat, unlink, writeFile } from "node:fs/promises";
+import { setTimeout as pause } from "node:timers/promises";
 import { readFileSync, unlinkSync } from "node:fs";
 import { uptime } from "node:os";
 import { join } from "node:path";
@@ -48,19 +49,42 @@ export function readDataFolder(path: string): Pick<Disk, "read" | "names"> {
 
 const lockSchema = z.object({ pid: z.int().positive(), bootedAt: z.number() });
 
+/** Looked at and written behind a guard, so that of several that find the same stale lock one takes it over. */
 async function takeLock(path: string): Promise<() => void> {
   const mine = JSON.stringify({ pid: process.pid, bootedAt: Math.round(bootedAt()), takenAt: Date.now() });
-  for (let attempt = 0; attempt < LOCK_ATTEMPTS; attempt++) {
-    if (await createNew(path, mine)) return () => removeIfMine(path, mine);
+  const guard = `${path}.guard`;
+  await takeGuard(guard);
+  try {
     const holder = await guarded(() => readIfThere(path));
-    if (holder === undefined) continue;
-    refuseLivingHolder(holder, path);
-    await setAside(path, holder);
+    if (holder !== undefined) refuseLivingHolder(holder, path);
+    await guarded(() => writeFile(path, mine, { mode: OWNER_ONLY }));
+    return () => removeIfMine(path, mine);
+  } finally {
+    await unlink(guard).catch(() => undefined);
   }
-  throw new Failure("bad_configuration", `another worker keeps taking the data folder (${path})`);
 }
 
-const LOCK_ATTEMPTS = 5;
+async function takeGuard(guard: string): Promise<void> {
+  for (let waited = 0; waited < MOST_WAIT_MS; waited += GUARD_PAUSE_MS) {
+    if (await createNew(guard)) return;
+    await pause(GUARD_PAUSE_MS);
+    if (await isOld(guard)) await unlink(guard).catch(() => undefined);
+  }
+  throw new Failure("bad_configuration", `another worker keeps taking the data folder (${guard})`);
+}
+
+/** A guard is held for milliseconds: one this old was left by a process that died. */
+async function isOld(guard: string): Promise<boolean> {
+  try {
+    return Math.abs(Date.now() - (await stat(guard)).mtimeMs) > GUARD_OLD_MS;
+  } catch {
+    return false; // given back meanwhile
+  }
+}
+
+const GUARD_PAUSE_MS = 10;
+const GUARD_OLD_MS = 3000;
+const MOST_WAIT_MS = 10_000;
 
 function bootedAt(): number {
   return Date.now() - uptime() * 1000;
@@ -94,24 +118,9 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Renaming is what makes the take-over safe: of two processes that saw the same stale lock, one moves it. */
-async function setAside(path: string, stale: Uint8Array): Promise<void> {
-  const aside = `${path}.${process.pid}`;
+async function createNew(path: string): Promise<boolean> {
   try {
-    await rename(path, aside);
-  } catch {
-    return; // somebody else moved it first
-  }
-  const moved = await guarded(() => readIfThere(aside));
-  if (moved !== undefined && !Buffer.from(moved).equals(stale))
-    await createNew(path, Buffer.from(moved).toString("utf8"));
-  await unlink(aside).catch(() => undefined);
-}
-
-async function createNew(path: string, content: string): Promise<boolean> {
-  try {
-    const file = await open(path, "wx", OWNER_ONLY);
-    await file.writeFile(content).finally(() => file.close());
+    await (await open(path, "wx", OWNER_ONLY)).close();
     return true;
   } catch (error) {
     if (errorCode(error) === "EEXIST") return false;
